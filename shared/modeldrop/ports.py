@@ -1,0 +1,201 @@
+"""What modeldrop needs from the outside, as small protocols named by role.
+
+Adapters under ``modeldrop.adapters`` implement them; one contract suite (tests/contract) holds every adapter to
+these docstrings. All calls are synchronous and raise only errors of ``modeldrop.errors``:
+``Conflict`` where a precondition failed, ``Unavailable`` where trying later may help, the permanent ones otherwise.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+# --- documents -------------------------------------------------------------------------------------------------
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A stored document: where it is, what it holds, and the opaque revision a later write can insist on."""
+
+    path: str
+    data: dict[str, Any]
+    revision: str
+
+
+class Create(msgspec.Struct, frozen=True):
+    """Write a document that must not exist."""
+
+    path: str
+    data: dict[str, Any]
+
+
+class Replace(msgspec.Struct, frozen=True):
+    """Overwrite a document that must still be at ``revision``."""
+
+    path: str
+    data: dict[str, Any]
+    revision: str
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove a document that must still be at ``revision``."""
+
+    path: str
+    revision: str
+
+
+Write = Create | Replace | Delete
+
+
+class DocumentStore(Protocol):
+    """Documents at paths ``collection/id[/collection/id…]``.
+
+    A document is a map of str to None, bool, int (64 bit), finite float, str, bytes, list, or map; lists hold no
+    lists directly; at most 20 levels and 1 MiB. Ids are 1 to 1,500 bytes of UTF-8 without ``/``, not ``.``, ``..``
+    or ``__…__``. Anything else raises InvalidInput or InvalidName before it reaches the store.
+    """
+
+    def get(self, path: str) -> Document | None:
+        """The document, strongly consistent; None where there is none."""
+
+    def get_many(self, paths: Sequence[str]) -> list[Document | None]:
+        """Several at once, in one round trip and as of one moment, in the order asked for."""
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """All writes or none. Raises Conflict if any precondition fails; at most one write a path."""
+
+    def list(
+        self, collection: str, *, after: str | None = None, descending: bool = False, limit: int = 100
+    ) -> list[Document]:
+        """Documents directly in a collection (``models`` or ``models/m/versions``), ordered by id (by code point).
+
+        ``after`` is an id, whether it exists or not: the page starts with the next one beyond it in the order asked for.
+        """
+
+
+# --- bucket ----------------------------------------------------------------------------------------------------
+
+
+class BucketObject(msgspec.Struct, frozen=True):
+    """One live object. ``generation`` is unique per write and *not ordered*: compare it with ``==`` only."""
+
+    name: str
+    generation: int
+    size: int
+    created_at: datetime
+
+
+class Bucket(Protocol):
+    """Named objects of bytes; each write makes a new generation.
+
+    Names are 1 to 1,024 bytes of UTF-8, relative, with no empty, ``.`` or ``..`` segment and no NUL, CR or LF;
+    others raise InvalidName.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where the bucket is, as a prefix for artifact URIs: ``gs://name`` or ``file:///folder`` (no slash at the end)."""
+
+    def stat(self, name: str) -> BucketObject | None:
+        """The live object's facts, or None."""
+
+    def read(self, name: str, *, limit_bytes: int, generation: int | None = None) -> tuple[BucketObject, bytes] | None:
+        """The live object and its bytes (with ``generation``: only if that is the live one), or None.
+
+        Raises TooLarge, without downloading it, if the object is larger than ``limit_bytes``.
+        """
+
+    def write(self, name: str, data: bytes, *, if_generation: int, content_type: str) -> BucketObject:
+        """Write if the live generation is ``if_generation`` (0: if there is no live object); else Conflict."""
+
+    def list(self, prefix: str, *, limit: int) -> list[BucketObject]:
+        """Live objects whose name starts with ``prefix``, by name, at most ``limit``."""
+
+
+# --- models being served ---------------------------------------------------------------------------------------
+
+
+class ServedVersion(msgspec.Struct, frozen=True):
+    """All a model server needs to run one version. ``digest`` is the lower-case hex SHA-256 of its metadata."""
+
+    model: str
+    version: str
+    digest: str
+    runtime: str
+    artifact_uri: str  # folder that holds metadata.json and the artifacts: gs://… or file://…
+    image: str | None = None  # own container by digest; None: the standard predict image
+
+
+class DeployedVersion(msgspec.Struct, frozen=True):
+    """A version behind an endpoint, able to answer."""
+
+    version: str
+    deployed_id: str
+    traffic_percent: int
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """An endpoint as it is now. Traffic of ``deployed`` sums to 100, or is 0 throughout; ``etag`` guards updates."""
+
+    model: str
+    etag: str
+    deployed: tuple[DeployedVersion, ...]
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """Percent by version, without the zeros."""
+        return {d.version: d.traffic_percent for d in self.deployed if d.traffic_percent}
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """A long operation: poll it by name. ``error`` is set only when done and failed."""
+
+    name: str
+    done: bool
+    error: str | None = None
+
+
+class ModelServer(Protocol):
+    """Runs versions behind one endpoint per model. Every call returns at once; nothing waits for an operation.
+
+    Ids of models, endpoints and deployments are derived from (model, version, digest), so each call may be
+    repeated: it adopts what is there. A call whose work is already under way raises Conflict (ask again later);
+    one the server will never do raises Refused; Unavailable leaves open whether it happened.
+    """
+
+    def observe(self, model: str) -> Endpoint | None:
+        """The endpoint as it is now; None if there is none. Only versions able to answer are listed."""
+
+    def upload(self, version: ServedVersion) -> Operation | None:
+        """Make the version known to the server; None if it is known already."""
+
+    def deploy(self, version: ServedVersion) -> Operation | None:
+        """Put the version behind its endpoint at 0 %; None if it is there already.
+
+        Makes the endpoint first where there is none: the operation is then the endpoint's, and the caller asks again.
+        """
+
+    def set_traffic(self, model: str, split: Mapping[str, int], etag: str) -> Endpoint:
+        """Replace the split (percent by version; whole numbers that sum to 100). Raises Conflict if etag is old."""
+
+    def undeploy(self, model: str, version: str) -> Operation | None:
+        """Take a version at 0 % off its endpoint; None if it is not there. Raises Refused while it has traffic."""
+
+    def operation(self, name: str) -> Operation | None:
+        """How the operation stands; None if the server does not know it (any more)."""
+
+
+# --- messages --------------------------------------------------------------------------------------------------
+
+
+class Publisher(Protocol):
+    """Sends messages to topics, at least once."""
+
+    def publish(self, topic: str, data: bytes, attributes: Mapping[str, str] | None = None) -> str:
+        """Store one message durably and return its id. Raises NotFound for an unknown topic, TooLarge over 10 MB."""
+
+
+class Clock(Protocol):
+    """The time, as an aware datetime in UTC."""
+
+    def __call__(self) -> datetime: ...
