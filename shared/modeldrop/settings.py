@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -45,8 +45,38 @@ class Settings:
     """Largest number of machines of a deployed version."""
     artifact_wait_seconds: int = 900
     """How long a package may wait for artifacts that are not there yet before it is rejected."""
+    auth: str | None = None
+    """Who may call the API: ``iam`` (Cloud Run checks the caller) or ``none`` (local backend only). No default in the cloud."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+
+
+@dataclass(frozen=True)
+class ServingSettings:
+    """What a container or process that runs ``functions/predict`` is told, by Vertex AI (``AIP_…``) and by us."""
+
+    storage_uri: str
+    """``AIP_STORAGE_URI``: folder with metadata.json and artifacts, ``gs://…`` or ``file:///…``."""
+    model: str
+    """``MODELDROP_SERVED_MODEL``: name of the model."""
+    version: str
+    """``MODELDROP_SERVED_VERSION``: the version, as the answer's ``modelVersionId`` names it."""
+    digest: str
+    """``MODELDROP_SERVED_DIGEST``: SHA-256 the metadata must have."""
+    health_route: str = "/health"
+    """``AIP_HEALTH_ROUTE``."""
+    predict_route: str = "/predict"
+    """``AIP_PREDICT_ROUTE``."""
+
+
+SERVING_VARIABLES = {
+    "storage_uri": "AIP_STORAGE_URI",
+    "model": "MODELDROP_SERVED_MODEL",
+    "version": "MODELDROP_SERVED_VERSION",
+    "digest": "MODELDROP_SERVED_DIGEST",
+    "health_route": "AIP_HEALTH_ROUTE",
+    "predict_route": "AIP_PREDICT_ROUTE",
+}
 
 
 def variable(field_name: str) -> str:
@@ -76,7 +106,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             values[field.name] = kind(text)
         except ValueError:
             problems.append(f"{variable(field.name)} is not a {kind.__name__}: {text!r}")
-    known = {variable(field.name) for field in fields(Settings)}
+    known = {variable(field.name) for field in fields(Settings)} | set(SERVING_VARIABLES.values())
     problems += [
         f"{name} is not a setting" for name in environment if name.startswith("MODELDROP_") and name not in known
     ]
@@ -84,6 +114,16 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if problems:
         raise ConfigurationError("; ".join(sorted(problems)))
     return Settings(**values)
+
+
+def read_serving_settings(environment: Mapping[str, str] = os.environ) -> ServingSettings:
+    """What to serve; raises ConfigurationError that names every missing variable at once."""
+    values = {field: environment[name] for field, name in SERVING_VARIABLES.items() if environment.get(name)}
+    required = [f.name for f in fields(ServingSettings) if f.default is MISSING]
+    missing = [SERVING_VARIABLES[name] for name in required if name not in values]
+    if missing:
+        raise ConfigurationError(f"not set: {', '.join(missing)}")
+    return ServingSettings(**values)
 
 
 def _inconsistent(values: Mapping[str, Any]) -> list[str]:
@@ -95,6 +135,7 @@ def _inconsistent(values: Mapping[str, Any]) -> list[str]:
     choices = {
         "documents": ("sqlite", "firestore"),
         "messaging": ("local", "pubsub"),
+        "auth": ("iam", "none"),
         "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     }
     problems += [
@@ -102,6 +143,8 @@ def _inconsistent(values: Mapping[str, Any]) -> list[str]:
         for name, allowed in choices.items()
         if name in values and values[name] not in allowed
     ]
+    if backend == "gcp" and values.get("auth") != "iam":
+        problems.append("MODELDROP_AUTH must be iam with MODELDROP_BACKEND=gcp")
     if "data" not in values and (values.get("documents") == "sqlite" or values.get("messaging") == "local"):
         problems.append("MODELDROP_DATA is required with a local store")
     if "project" not in values and (values.get("documents") == "firestore" or values.get("messaging") == "pubsub"):
