@@ -11,6 +11,26 @@ from typing import Any, Protocol
 
 import msgspec
 
+from modeldrop.domain.endpoint import DeployedVersion, Endpoint, Operation, ServedVersion
+
+__all__ = [
+    "Bucket",
+    "BucketObject",
+    "Clock",
+    "Create",
+    "Delete",
+    "DeployedVersion",
+    "Document",
+    "DocumentStore",
+    "Endpoint",
+    "ModelServer",
+    "Operation",
+    "Publisher",
+    "Replace",
+    "ServedVersion",
+    "Write",
+]
+
 # --- documents -------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +89,7 @@ class DocumentStore(Protocol):
     ) -> list[Document]:
         """Documents directly in a collection (``models`` or ``models/m/versions``), ordered by id (by code point).
 
-        ``after`` is an id, whether it exists or not: the page starts with the next one beyond it in the order asked for.
+        ``after`` is an id, existing or not: the page starts with the next one beyond it, in the order asked for.
         """
 
 
@@ -94,7 +114,7 @@ class Bucket(Protocol):
 
     @property
     def uri(self) -> str:
-        """Where the bucket is, as a prefix for artifact URIs: ``gs://name`` or ``file:///folder`` (no slash at the end)."""
+        """Where the bucket is, to begin artifact URIs with: ``gs://name`` or ``file:///folder``, no slash at the end."""
 
     def stat(self, name: str) -> BucketObject | None:
         """The live object's facts, or None."""
@@ -108,51 +128,14 @@ class Bucket(Protocol):
     def write(self, name: str, data: bytes, *, if_generation: int, content_type: str) -> BucketObject:
         """Write if the live generation is ``if_generation`` (0: if there is no live object); else Conflict."""
 
+    def delete(self, name: str, *, if_generation: int) -> None:
+        """Remove the live object if its generation is ``if_generation``; else (also where there is none) Conflict."""
+
     def list(self, prefix: str, *, limit: int) -> list[BucketObject]:
         """Live objects whose name starts with ``prefix``, by name, at most ``limit``."""
 
 
 # --- models being served ---------------------------------------------------------------------------------------
-
-
-class ServedVersion(msgspec.Struct, frozen=True):
-    """All a model server needs to run one version. ``digest`` is the lower-case hex SHA-256 of its metadata."""
-
-    model: str
-    version: str
-    digest: str
-    runtime: str
-    artifact_uri: str  # folder that holds metadata.json and the artifacts: gs://… or file://…
-    image: str | None = None  # own container by digest; None: the standard predict image
-
-
-class DeployedVersion(msgspec.Struct, frozen=True):
-    """A version behind an endpoint, able to answer."""
-
-    version: str
-    deployed_id: str
-    traffic_percent: int
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """An endpoint as it is now. Traffic of ``deployed`` sums to 100, or is 0 throughout; ``etag`` guards updates."""
-
-    model: str
-    etag: str
-    deployed: tuple[DeployedVersion, ...]
-
-    @property
-    def traffic(self) -> dict[str, int]:
-        """Percent by version, without the zeros."""
-        return {d.version: d.traffic_percent for d in self.deployed if d.traffic_percent}
-
-
-class Operation(msgspec.Struct, frozen=True):
-    """A long operation: poll it by name. ``error`` is set only when done and failed."""
-
-    name: str
-    done: bool
-    error: str | None = None
 
 
 class ModelServer(Protocol):

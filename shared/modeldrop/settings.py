@@ -8,6 +8,8 @@ from typing import Any, get_args, get_type_hints
 
 from modeldrop.errors import ConfigurationError
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -46,7 +48,7 @@ class Settings:
     artifact_wait_seconds: int = 900
     """How long a package may wait for artifacts that are not there yet before it is rejected."""
     auth: str | None = None
-    """Who may call the API: ``iam`` (Cloud Run checks the caller) or ``none`` (local backend only). No default in the cloud."""
+    """Who may call the API: ``iam`` (Cloud Run checks callers) or ``none`` (local only). No default in the cloud."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
@@ -131,12 +133,14 @@ def _inconsistent(values: Mapping[str, Any]) -> list[str]:
     required = {"local": ("data",), "gcp": ("project", "bucket")}
     if backend not in required:
         return [f"MODELDROP_BACKEND must be local or gcp, not {backend!r}"]
-    problems = [f"{variable(n)} is required with MODELDROP_BACKEND={backend}" for n in required[backend] if n not in values]
+    problems = [
+        f"{variable(n)} is required with MODELDROP_BACKEND={backend}" for n in required[backend] if n not in values
+    ]
     choices = {
         "documents": ("sqlite", "firestore"),
         "messaging": ("local", "pubsub"),
         "auth": ("iam", "none"),
-        "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+        "log_level": LOG_LEVELS,
     }
     problems += [
         f"{variable(name)} must be one of {', '.join(allowed)}, not {values[name]!r}"
@@ -150,3 +154,9 @@ def _inconsistent(values: Mapping[str, Any]) -> list[str]:
     if "project" not in values and (values.get("documents") == "firestore" or values.get("messaging") == "pubsub"):
         problems.append("MODELDROP_PROJECT is required with Firestore or Pub/Sub")
     return problems
+
+
+def log_level(environment: Mapping[str, str] = os.environ) -> str:
+    """The level to log at, known before the other settings are (their errors are logged, too)."""
+    level = environment.get(variable("log_level"), "").strip() or Settings.log_level
+    return level if level in LOG_LEVELS else "INFO"

@@ -1,0 +1,169 @@
+"""A version of a model as the registry knows it, and the order of versions."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgspec
+
+from modeldrop.errors import FieldProblem
+
+
+class Status(StrEnum):
+    """Where a version is in its life (DESIGN: received → rejected | approved → deploying → canary → live → …)."""
+
+    RECEIVED = "received"  # waits for artifacts
+    REJECTED = "rejected"
+    APPROVED = "approved"
+    DEPLOYING = "deploying"
+    CANARY = "canary"
+    LIVE = "live"
+    SUPERSEDED = "superseded"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """What a package declares of itself, after every check, in one shape for all dialects."""
+
+    runtime: str
+    created_at: datetime | None = None
+    metrics: dict[str, float] = {}
+    stated_composite: float | None = None  # points of 100
+    features: dict[str, str] = {}  # name: numeric | categorical | boolean | text
+    lineage: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    deployment_ready: bool = True
+    llm: str | None = None
+    image: str | None = None
+    artifact_uri: str | None = None
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One metric of a decision. ``scaled`` is 0 (worst) to 1 (best); ``contribution`` = weight x scaled."""
+
+    metric: str
+    value: float | None
+    weight: float | None
+    direction: str  # higher | lower: which is better
+    scaled: float | None
+    contribution: float | None
+    passed: bool | None  # of its floor and ceiling; None: not reported
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Candidate and yardstick, both scored over the metrics they share."""
+
+    version: str
+    role: str  # production | best
+    score: float
+    candidate_score: float
+    required: float
+    passed: bool
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What the gate said of a version, and everything it said it from."""
+
+    verdict: str  # approved | rejected
+    rule: str
+    reasons: list[str]
+    score: float | None = None
+    compared_with: list[Comparison] = []
+    terms: list[Term] = []
+    preset: str | None = None
+    policy: str | None = None  # digest of the policy file; None: the defaults
+
+
+class Contender(msgspec.Struct, frozen=True):
+    """A version as a yardstick for later ones."""
+
+    version: str
+    key: str
+    metrics: dict[str, float]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The fold's state after a version: who is champion, and whose score is the best so far."""
+
+    champion: Contender | None = None
+    best: Contender | None = None
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """A version's record: facts of its package, the decision, and the fold's standing after it."""
+
+    model: str
+    version: str
+    key: str
+    status: Status
+    object_name: str
+    generation: int
+    digest: str  # SHA-256 of the metadata, hex
+    received_at: datetime
+    declared_at: datetime
+    declared_by: str  # created_at | folder | upload
+    metadata: Metadata | None = None  # None: it could not be read
+    problems: list[FieldProblem] = []
+    validation_passed: bool | None = None
+    waiting_for: list[str] = []
+    wait_until: datetime | None = None
+    late: bool = False
+    fallen: str | None = None  # why it may not serve any more: its rollout failed, or it was rolled back
+    decision: Decision | None = None
+    standing: Standing = Standing()
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether the fold looks at it: whole, in time, and not fallen."""
+        return self.metadata is not None and not (self.problems or self.waiting_for or self.late or self.fallen)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether the gate let it pass."""
+        return self.decision is not None and self.decision.verdict == "approved"
+
+    @property
+    def content_is_final(self) -> bool:
+        """Whether other content under the same name is refused: it was approved, or has served."""
+        return self.is_approved or self.fallen is not None or self.status not in {Status.RECEIVED, Status.REJECTED}
+
+
+def order_key(declared_at: datetime, version: str) -> str:
+    """A key that sorts versions by declared time, then by name. It is the id of the version's document.
+
+    >>> order_key(datetime(2026, 1, 1, tzinfo=UTC), "v1")
+    '2026-01-01T00:00:00.000000Z~v1'
+    """
+    moment = declared_at.astimezone(UTC).replace(tzinfo=None)
+    return f"{moment.isoformat(timespec='microseconds')}Z~{version}"
+
+
+def settled_status(version: ModelVersion) -> Status:
+    """The status of a version that neither serves nor is on its way there; the same however it came to that."""
+    if version.waiting_for:
+        return Status.RECEIVED
+    if version.fallen:
+        return Status.FAILED
+    return Status.SUPERSEDED if version.is_approved else Status.REJECTED
+
+
+class WentLive(msgspec.Struct, frozen=True):
+    """When a version went live."""
+
+    key: str
+    at: datetime
+
+
+def arrives_late(key: str, received_at: datetime, went_live: list[WentLive], late_seconds: float) -> bool:
+    """Whether a newer version had been live for more than ``late_seconds`` when this one arrived."""
+    return any(live.key > key and (received_at - live.at).total_seconds() > late_seconds for live in went_live)
+
+
+def with_live(went_live: list[WentLive], new: WentLive, most: int = 50) -> list[WentLive]:
+    """The list with ``new``, without entries that can no longer make a difference, and bounded.
+
+    An entry is of no use once another one has a newer key and went live no later.
+    """
+    entries = [*went_live, new]
+    useful = [e for e in entries if not any(o is not e and o.key >= e.key and o.at <= e.at for o in entries)]
+    return sorted(useful, key=lambda e: e.at)[-most:]

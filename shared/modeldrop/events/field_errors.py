@@ -1,0 +1,85 @@
+"""Typed values from untyped ones, with every field error at once (msgspec alone stops at the first)."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from modeldrop.errors import FieldProblem, InvalidInput
+
+T = TypeVar("T")
+
+MOST_PROBLEMS = 100
+_AT_PATH = re.compile(r" - at `\$(.*)`$")
+
+
+def convert(value: object, kind: type[T], path: str = "") -> T:
+    """``value`` as ``kind``; raises InvalidInput with all that is wrong, each with its path.
+
+    >>> from modeldrop.domain.policy import Policy
+    >>> try:
+    ...     convert({"gate": {"floors": {"f1": "high"}, "preset": "best"}, "rolout": {}}, Policy)
+    ... except InvalidInput as error:
+    ...     print(*error.problems, sep="\\n")
+    gate.preset: Invalid enum value 'best'
+    gate.floors.f1: Expected `float`, got `str`
+    rolout: unknown field
+    """
+    problems = field_problems(value, kind, path)
+    if problems:
+        raise InvalidInput(problems)
+    return msgspec.convert(value, kind)
+
+
+def field_problems(value: object, kind: Any, path: str) -> list[FieldProblem]:
+    """What keeps ``value`` from being a ``kind``; empty if nothing does."""
+    try:
+        msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return (_inner_problems(value, kind, path) or [_problem(path, str(error))])[:MOST_PROBLEMS]
+    return []
+
+
+def _inner_problems(value: object, kind: Any, path: str) -> list[FieldProblem]:
+    """The problems of the parts, where the parts can be told apart."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if not isinstance(value, Mapping):
+        if get_origin(kind) is list and isinstance(value, list):
+            (item,) = get_args(kind)
+            return [p for i, part in enumerate(value) for p in field_problems(part, item, f"{path}[{i}]")]
+        return []
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _struct_problems(value, kind, path)
+    if get_origin(kind) is dict:
+        key_kind, item = get_args(kind)
+        names = [p for name in value for p in field_problems(name, key_kind, _join(path, name))]
+        return names + [p for name, part in value.items() for p in field_problems(part, item, _join(path, name))]
+    return []
+
+
+def _struct_problems(value: Mapping[Any, Any], kind: type[msgspec.Struct], path: str) -> list[FieldProblem]:
+    problems: list[FieldProblem] = []
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in known.items():
+        if name in value:
+            problems += field_problems(value[name], field.type, _join(path, name))
+        elif field.required:
+            problems.append(FieldProblem(_join(path, name), "missing"))
+    if kind.__struct_config__.forbid_unknown_fields:
+        problems += [FieldProblem(_join(path, name), "unknown field") for name in value if name not in known]
+    return problems
+
+
+def _join(path: str, name: object) -> str:
+    """Field names come from outside: shown in ASCII and cut, so that a report cannot be forged or blown up."""
+    shown = name if isinstance(name, str) and name.isascii() and name.isprintable() else ascii(name)
+    return f"{path}.{shown[:128]}" if path else shown[:128]
+
+
+def _problem(path: str, message: str) -> FieldProblem:
+    inner = _AT_PATH.search(message)
+    if inner and inner[1] != "":
+        path = f"{path}{inner[1].removeprefix('.') if not path else inner[1]}"
+    return FieldProblem(path or "$", _AT_PATH.sub("", message))
