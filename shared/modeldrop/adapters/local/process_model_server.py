@@ -1,0 +1,351 @@
+"""Model serving on this machine, as wishes in a small SQLite database.
+
+``ProcessModelServer`` only edits what *should* be deployed; ``localcloud.serving_supervisor`` starts and stops the
+processes that make it so, and ``localcloud.traffic_router`` sends requests to them. Any number of threads and processes
+may use one database; each change is one transaction, synced to disk before the call returns.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
+from modeldrop.ports import DeployedVersion, Endpoint, Operation, ServedVersion
+
+BUSY_SECONDS = 5.0
+OPERATIONS_KEPT = 1_000
+
+# A deployment is known by the operation that made it: deployed again after an undeploy, it is another one.
+# "ready" stays 1 once the version has answered; "port" is where its worker listens now, NULL while it is down.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS endpoints (model TEXT PRIMARY KEY, etag TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS versions (
+    model TEXT, version TEXT, digest TEXT NOT NULL, runtime TEXT NOT NULL, artifact_uri TEXT NOT NULL,
+    PRIMARY KEY (model, version));
+CREATE TABLE IF NOT EXISTS deployments (
+    operation TEXT PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL,
+    ready INTEGER NOT NULL DEFAULT 0, traffic INTEGER NOT NULL DEFAULT 0, port INTEGER,
+    UNIQUE (model, version));
+CREATE TABLE IF NOT EXISTS operations (
+    number INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, error TEXT);
+"""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A version somebody wants behind its endpoint, for those who make it so."""
+
+    operation: str
+    served: ServedVersion
+    ready: bool
+    traffic_percent: int
+    port: int | None
+
+    @property
+    def deployed_id(self) -> str:
+        """Ten digits at most, the same for the same (model, version, digest)."""
+        return deployed_id(self.served.model, self.served.version, self.served.digest)
+
+
+ServingTable = Mapping[str, tuple[Deployment, ...]]
+"""Deployments by model, ordered by version; a model without an endpoint is not in it."""
+
+
+def deployed_id(model: str, version: str, digest: str) -> str:
+    """The id of a deployment, 1 to 10 digits as on Vertex AI.
+
+    >>> deployed_id("fraud", "v1", "00" * 32)
+    '497751776'
+    """
+    name = hashlib.sha256("\0".join((model, version, digest)).encode()).digest()
+    return str(int.from_bytes(name[:8]) % 10**10)
+
+
+class ProcessModelServer:
+    """The ModelServer port on the database at ``path``, and what the supervisor reports back into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = _connect(path)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the database; what it holds stays."""
+        with self._lock:
+            self._connection.close()
+
+    # --- the port ----------------------------------------------------------------------------------------------
+
+    def observe(self, model: str) -> Endpoint | None:
+        """See ModelServer."""
+        with self._transaction("DEFERRED") as connection:
+            return _endpoint(connection, model)
+
+    def upload(self, version: ServedVersion) -> Operation | None:
+        """See ModelServer. Done at once: the artifacts stay where they are."""
+        if version.image is not None:
+            raise Refused(f"{version.model} {version.version}: local processes do not run container images")
+        with self._transaction() as connection:
+            if _is_uploaded(connection, version):
+                return None
+            row = (version.model, version.version, version.digest, version.runtime, version.artifact_uri)
+            connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", row)
+            return _new_operation(connection, "upload", done=True)
+
+    def deploy(self, version: ServedVersion) -> Operation | None:
+        """See ModelServer. Makes a missing endpoint in the same step; done once the version's process has answered."""
+        with self._transaction() as connection:
+            if not _is_uploaded(connection, version):
+                raise NotFound(f"{version.model} {version.version} is not uploaded")
+            ready = _ready(connection, version.model, version.version)
+            if ready:
+                return None
+            if ready is not None:
+                raise Conflict(f"{version.model} {version.version} is being deployed already")
+            if _endpoint(connection, version.model) is None:
+                connection.execute("INSERT INTO endpoints VALUES (?, ?)", (version.model, _new_etag()))
+            operation = _new_operation(connection, "deploy", done=False)
+            connection.execute(
+                "INSERT INTO deployments (operation, model, version) VALUES (?, ?, ?)",
+                (operation.name, version.model, version.version),
+            )
+            return operation
+
+    def set_traffic(self, model: str, split: Mapping[str, int], etag: str) -> Endpoint:
+        """See ModelServer. Every success, also one that changes no share, makes a new etag."""
+        _check_split(split)
+        with self._transaction() as connection:
+            endpoint = _endpoint(connection, model)
+            if endpoint is None:
+                raise NotFound(f"{model} has no endpoint")
+            if endpoint.etag != etag:
+                raise Conflict(f"the endpoint of {model} has changed")
+            unknown = sorted(set(split) - {deployed.version for deployed in endpoint.deployed})
+            if unknown:
+                raise Refused(f"not deployed on {model}: {', '.join(unknown)}")
+            connection.execute("UPDATE deployments SET traffic = 0 WHERE model = ?", (model,))
+            connection.executemany(
+                "UPDATE deployments SET traffic = ? WHERE model = ? AND version = ?",
+                [(percent, model, version) for version, percent in split.items()],
+            )
+            return _changed(connection, model)
+
+    def undeploy(self, model: str, version: str) -> Operation | None:
+        """See ModelServer. Off the endpoint at once; its process answers what it has begun, then ends."""
+        with self._transaction() as connection:
+            ready = _ready(connection, model, version)
+            if ready is None:
+                return None
+            if not ready:
+                raise Conflict(f"{model} {version} is still being deployed")
+            cursor = connection.execute(
+                "DELETE FROM deployments WHERE model = ? AND version = ? AND traffic = 0", (model, version)
+            )
+            if not cursor.rowcount:
+                raise Refused(f"{model} {version} has traffic")
+            _changed(connection, model)
+            return _new_operation(connection, "undeploy", done=True)
+
+    def operation(self, name: str) -> Operation | None:
+        """See ModelServer. The last thousand are known."""
+        with self._transaction("DEFERRED") as connection:
+            row = connection.execute("SELECT done, error FROM operations WHERE name = ?", (name,)).fetchone()
+        return Operation(name=name, done=bool(row[0]), error=row[1]) if row else None
+
+    # --- what the supervisor reports ---------------------------------------------------------------------------
+
+    def report_answering(self, operation: str, port: int) -> bool:
+        """The deployment's worker answers at ``port``. False if nobody wants the deployment any more."""
+        with self._transaction() as connection:
+            row = connection.execute(
+                "SELECT model, ready FROM deployments WHERE operation = ?", (operation,)
+            ).fetchone()
+            if row is None:
+                return False
+            connection.execute("UPDATE deployments SET ready = 1, port = ? WHERE operation = ?", (port, operation))
+            if not row[1]:
+                connection.execute("UPDATE operations SET done = 1 WHERE name = ?", (operation,))
+                _changed(connection, row[0])
+            return True
+
+    def report_down(self, operation: str) -> None:
+        """The deployment's worker is gone; requests for it must not be sent there any more."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE deployments SET port = NULL WHERE operation = ?", (operation,))
+
+    def report_all_down(self) -> None:
+        """No worker runs: addresses of an earlier life mean nothing."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE deployments SET port = NULL WHERE port IS NOT NULL")
+
+    def report_failed(self, operation: str, reason: str) -> bool:
+        """The deployment's worker could not answer. Ends a first deployment with ``reason`` and forgets it.
+
+        False if the deployment answered before: it is kept, and a worker for it is worth another try.
+        """
+        with self._transaction() as connection:
+            row = connection.execute("SELECT ready FROM deployments WHERE operation = ?", (operation,)).fetchone()
+            if row and row[0]:
+                return False
+            connection.execute("DELETE FROM deployments WHERE operation = ?", (operation,))
+            connection.execute(
+                "UPDATE operations SET done = 1, error = ? WHERE name = ? AND NOT done", (reason, operation)
+            )
+            return True
+
+    @contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """All or nothing; IMMEDIATE takes the write lock before the first read, so nothing read can go stale."""
+        with self._lock, _as_unavailable():
+            self._connection.execute(f"BEGIN {kind}")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+class ServingTableReader:
+    """The whole table, read again only when some other connection has committed a change: cheap to ask often.
+
+    Has a connection of its own, as SQLite's ``data_version`` does not count a connection's own changes. For one
+    thread or one event loop at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._connection = _connect(path)
+        self._data_version = -1
+        self._table: ServingTable = {}
+
+    def read(self) -> ServingTable:
+        """The table now; the same object as before while nothing has changed. Raises Unavailable."""
+        with _as_unavailable():
+            # First the number, then the rows: a commit in between is seen as a change next time.
+            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if data_version != self._data_version:
+                self._table = _table(self._connection)
+                self._data_version = data_version
+        return self._table
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        with _as_unavailable():
+            _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+            connection.execute("PRAGMA synchronous = FULL")
+            _while_locked(lambda: connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;"))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _while_locked(attempt: Callable[[], object]) -> None:
+    """Try until it works: SQLite does not wait for others by itself while it turns a new file to WAL."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable(f"serving database: {error}") from error
+
+
+def _table(connection: sqlite3.Connection) -> ServingTable:
+    rows = connection.execute(
+        "SELECT e.model, d.operation, d.version, v.digest, v.runtime, v.artifact_uri, d.ready, d.traffic, d.port"
+        " FROM endpoints e LEFT JOIN deployments d USING (model) LEFT JOIN versions v USING (model, version)"
+        " ORDER BY e.model, d.version"
+    ).fetchall()
+    table: dict[str, tuple[Deployment, ...]] = {}
+    for model, operation, version, digest, runtime, artifact_uri, ready, traffic, port in rows:
+        table.setdefault(model, ())
+        if operation is not None:
+            served = ServedVersion(model, version, digest, runtime, artifact_uri)
+            table[model] += (Deployment(operation, served, bool(ready), traffic, port),)
+    return table
+
+
+def _endpoint(connection: sqlite3.Connection, model: str) -> Endpoint | None:
+    row = connection.execute("SELECT etag FROM endpoints WHERE model = ?", (model,)).fetchone()
+    if row is None:
+        return None
+    deployed = connection.execute(
+        "SELECT version, digest, traffic FROM deployments JOIN versions USING (model, version)"
+        " WHERE model = ? AND ready ORDER BY version",
+        (model,),
+    ).fetchall()
+    return Endpoint(
+        model=model,
+        etag=row[0],
+        deployed=tuple(DeployedVersion(v, deployed_id(model, v, digest), traffic) for v, digest, traffic in deployed),
+    )
+
+
+def _changed(connection: sqlite3.Connection, model: str) -> Endpoint:
+    """Give the endpoint a new etag and return it."""
+    connection.execute("UPDATE endpoints SET etag = ? WHERE model = ?", (_new_etag(), model))
+    endpoint = _endpoint(connection, model)
+    assert endpoint is not None, "endpoints are never removed"
+    return endpoint
+
+
+def _is_uploaded(connection: sqlite3.Connection, version: ServedVersion) -> bool:
+    row = connection.execute(
+        "SELECT digest FROM versions WHERE model = ? AND version = ?", (version.model, version.version)
+    ).fetchone()
+    if row and row[0] != version.digest:
+        raise Refused(f"{version.model} {version.version} is known with other content (sha256 {row[0]})")
+    return row is not None
+
+
+def _ready(connection: sqlite3.Connection, model: str, version: str) -> bool | None:
+    """Whether the deployment has ever answered; None if there is none."""
+    row = connection.execute(
+        "SELECT ready FROM deployments WHERE model = ? AND version = ?", (model, version)
+    ).fetchone()
+    return bool(row[0]) if row else None
+
+
+def _new_operation(connection: sqlite3.Connection, kind: str, *, done: bool) -> Operation:
+    name = f"{kind}-{secrets.token_hex(12)}"
+    cursor = connection.execute("INSERT INTO operations (name, done) VALUES (?, ?)", (name, done))
+    connection.execute(
+        "DELETE FROM operations WHERE done AND number <= ?", ((cursor.lastrowid or 0) - OPERATIONS_KEPT,)
+    )
+    return Operation(name=name, done=done)
+
+
+def _new_etag() -> str:
+    return secrets.token_hex(8)
+
+
+def _check_split(split: Mapping[str, int]) -> None:
+    wrong = [f"{v}: {p!r}" for v, p in split.items() if type(p) is not int or not 0 <= p <= 100]
+    if wrong:
+        raise Refused(f"traffic must be whole percents: {', '.join(wrong)}")
+    if sum(split.values()) != 100:
+        raise Refused(f"traffic sums to {sum(split.values())}, not to 100")

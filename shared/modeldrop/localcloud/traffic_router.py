@@ -1,0 +1,243 @@
+"""``POST /v1/endpoints/{model}:predict``: picks a deployed version by the traffic split and asks its worker.
+
+Every request looks at the split anew (one number read from SQLite while nothing changes), so a change of traffic holds
+for each request that begins after it, whichever process made it.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modeldrop.adapters.local.process_model_server import Deployment, ServingTableReader
+from modeldrop.errors import Unavailable
+from modeldrop.localcloud.serving_supervisor import PREDICT_ROUTE
+
+LARGEST_REQUEST_BYTES = 1_500_000
+"""As on shared endpoints of Vertex AI."""
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+CONNECT_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 1.0  # shorter than the workers' two, so that it is we who close idle connections
+PHRASES = {
+    404: "Not Found",
+    413: "Content Too Large",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+class VersionMeasurements(msgspec.Struct, frozen=True):
+    """What one version answered since the router started: counts that only grow."""
+
+    model: str
+    version: str
+    requests: int = 0
+    errors: int = 0  # not 2xx, no answer, or an answer with an instance that failed
+    refused: int = 0  # of the errors: 4xx, where the request may be to blame
+    latency_ms: float = 0.0  # sum over the requests
+    latency_counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_MS) + 1)
+    """Requests by latency: up to each of LATENCY_BOUNDS_MS (and above the one before), then the rest."""
+
+    def with_answer(self, status: int, failed: bool, latency_ms: float) -> "VersionMeasurements":
+        """These and one more answer."""
+        bucket = sum(bound < latency_ms for bound in LATENCY_BOUNDS_MS)
+        counts = self.latency_counts
+        return msgspec.structs.replace(
+            self,
+            requests=self.requests + 1,
+            errors=self.errors + (failed or not 200 <= status < 300),
+            refused=self.refused + (400 <= status < 500),
+            latency_ms=self.latency_ms + latency_ms,
+            latency_counts=(*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :]),
+        )
+
+
+class SmoothSplit:
+    """Smooth weighted round robin (as in nginx): exact over any 100 choices, and evenly spread within them.
+
+    >>> split = SmoothSplit({"v1": 80, "v2": 20})
+    >>> [split.choose() for _ in range(5)]
+    ['v1', 'v1', 'v2', 'v1', 'v1']
+    """
+
+    def __init__(self, percents: Mapping[str, int]) -> None:
+        self.percents = dict(percents)
+        self._credit = dict.fromkeys(percents, 0)
+
+    def choose(self) -> str:
+        """The next one. There must be at least one."""
+        for name, percent in self.percents.items():
+            self._credit[name] += percent
+        chosen = max(self._credit, key=self._credit.__getitem__)
+        self._credit[chosen] -= sum(self.percents.values())
+        return chosen
+
+
+class _ProblemError(Exception):
+    """An answer other than predictions, as application/problem+json."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+    def response(self) -> Response:
+        body = {"type": "about:blank", "title": PHRASES[self.status], "status": self.status, "detail": self.detail}
+        return Response(msgspec.json.encode(body), self.status, media_type="application/problem+json")
+
+
+class _WorkerAnswer(msgspec.Struct):
+    predictions: msgspec.Raw
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    predictions: msgspec.Raw
+    deployed_model_id: str
+    model: str
+    model_version_id: str
+
+
+class TrafficRouter:
+    """The route for predictions, over the serving database at ``path``. For one event loop."""
+
+    def __init__(self, path: Path, *, timeout_seconds: float = 60.0) -> None:
+        self._reader = ServingTableReader(path)
+        self._splits: dict[str, SmoothSplit] = {}
+        self._measured: dict[tuple[str, str], VersionMeasurements] = {}
+        # trust_env: a proxy of the surroundings has nothing to do with our own processes.
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_keepalive_connections=64, keepalive_expiry=KEEP_ALIVE_SECONDS),
+            trust_env=False,
+        )
+
+    def routes(self) -> list[Route]:
+        """For a Starlette application; call ``aclose`` when it ends."""
+        return [Route("/v1/endpoints/{model}:predict", self.predict, methods=["POST"])]
+
+    def measurements(self) -> tuple[VersionMeasurements, ...]:
+        """What each version has answered so far; may be called from any thread."""
+        return tuple(self._measured.copy().values())
+
+    async def aclose(self) -> None:
+        """Close the connections to the workers and the database."""
+        await self._client.aclose()
+        self._reader.close()
+
+    async def predict(self, request: Request) -> Response:
+        """The route's handler."""
+        try:
+            body = await _read_body(request)
+            deployment = self._choose(request.path_params["model"])
+            return await self._measured_answer(deployment, body, request.headers.get("content-type"))
+        except _ProblemError as problem:
+            return problem.response()
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+
+    async def _measured_answer(self, deployment: Deployment, body: bytes, content_type: str | None) -> Response:
+        begin = time.perf_counter()
+        status, failed = 500, True
+        try:
+            deployment, answer = await self._ask(deployment, body, content_type)
+            response, failed = _response(deployment, answer)
+            status = response.status_code
+            return response
+        except _ProblemError as problem:
+            status = problem.status
+            raise
+        finally:
+            served = deployment.served
+            before = self._measured.get((served.model, served.version))
+            before = before or VersionMeasurements(served.model, served.version)
+            latency_ms = (time.perf_counter() - begin) * 1_000
+            self._measured[served.model, served.version] = before.with_answer(status, failed, latency_ms)
+
+    async def _ask(
+        self, deployment: Deployment, body: bytes, content_type: str | None
+    ) -> tuple[Deployment, httpx.Response]:
+        """The worker's answer, and who gave it.
+
+        One more try when the connection broke: a kept one may have been closed just then, or the version been taken
+        off its endpoint while the request was on its way. Asking twice changes nothing.
+        """
+        headers = {"content-type": content_type or "application/json"}
+        for attempt in (1, 2):
+            name = f"{deployment.served.model} {deployment.served.version}"
+            if deployment.port is None:
+                raise _ProblemError(503, f"{name} is down; it is being started again")
+            url = f"http://127.0.0.1:{deployment.port}{PREDICT_ROUTE}"
+            try:
+                return deployment, await self._client.post(url, content=body, headers=headers)
+            except (httpx.ReadTimeout, httpx.WriteTimeout) as error:
+                raise _ProblemError(504, f"{name} did not answer in time") from error
+            except httpx.TransportError as error:
+                if attempt == 2 or isinstance(error, httpx.PoolTimeout):
+                    raise _ProblemError(503, f"{name} cannot be reached") from error
+                deployment = self._as_it_is_now(deployment)
+        raise AssertionError("unreachable")
+
+    def _deployments(self, model: str) -> dict[str, Deployment]:
+        """Those with traffic, by the operation that deployed them."""
+        try:
+            table = self._reader.read()
+        except Unavailable as error:
+            raise _ProblemError(503, str(error)) from error
+        if model not in table:
+            raise _ProblemError(404, f"no endpoint for {model!r}")
+        return {deployment.operation: deployment for deployment in table[model] if deployment.traffic_percent}
+
+    def _choose(self, model: str) -> Deployment:
+        deployments = self._deployments(model)
+        if not deployments:
+            raise _ProblemError(503, f"no version of {model} has traffic")
+        percents = {operation: deployment.traffic_percent for operation, deployment in deployments.items()}
+        split = self._splits.get(model)
+        if split is None or split.percents != percents:
+            split = self._splits[model] = SmoothSplit(percents)
+        return deployments[split.choose()]
+
+    def _as_it_is_now(self, deployment: Deployment) -> Deployment:
+        """The same deployment, or another one if it has no traffic any more."""
+        model = deployment.served.model
+        return self._deployments(model).get(deployment.operation) or self._choose(model)
+
+
+async def _read_body(request: Request) -> bytes:
+    too_large = _ProblemError(413, f"a request may have {LARGEST_REQUEST_BYTES} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and len(declared) < 20 and int(declared) > LARGEST_REQUEST_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_REQUEST_BYTES:
+            raise too_large
+    return bytes(body)
+
+
+def _response(deployment: Deployment, answer: httpx.Response) -> tuple[Response, bool]:
+    """Ours for the worker's, and whether an instance of it failed. Raises _ProblemError for a broken worker's."""
+    served = deployment.served
+    if 400 <= answer.status_code < 500:
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type")), False
+    if answer.status_code != httpx.codes.OK:
+        status = 503 if answer.status_code == 503 else 502
+        raise _ProblemError(
+            status, f"{served.model} {served.version} answered {answer.status_code}: {answer.text[:500]}"
+        )
+    try:
+        predictions = msgspec.json.decode(answer.content, type=_WorkerAnswer).predictions
+        instances = msgspec.json.decode(predictions, type=list[Any])
+    except msgspec.DecodeError as error:
+        raise _ProblemError(502, f"{served.model} {served.version} answered without predictions: {error}") from error
+    content = _Answer(predictions, deployment.deployed_id, served.model, served.version)
+    failed = any(isinstance(instance, dict) and "error" in instance for instance in instances)
+    return Response(msgspec.json.encode(content), media_type="application/json"), failed
