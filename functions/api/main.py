@@ -1,0 +1,21 @@
+"""Trigger: HTTP. The JSON API of the control plane."""
+
+import flask
+import functions_framework
+import msgspec
+
+from modeldrop import logs
+from modeldrop.web.api import answer
+from modeldrop.web.problem import MEDIA_TYPE, Problem
+from modeldrop.wiring import services
+
+logs.set_up()
+
+
+@functions_framework.http
+def api(request: flask.Request) -> flask.typing.ResponseReturnValue:
+    """Answer one request."""
+    result = answer(services(), request.method, request.path, request.args)
+    if isinstance(result, Problem):
+        return flask.Response(msgspec.json.encode(result), result.status, content_type=MEDIA_TYPE)
+    return flask.Response(msgspec.json.encode(result), content_type="application/json")

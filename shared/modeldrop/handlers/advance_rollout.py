@@ -1,0 +1,73 @@
+"""One transition of a rollout, committed together with everything it means for the version and the model."""
+
+import msgspec
+
+from modeldrop.domain.model_head import ModelHead, Serving
+from modeldrop.domain.rollout import FINAL, Move, Phase, Rollout, move
+from modeldrop.domain.versions import ModelVersion, Status, WentLive, settled_status, with_live
+from modeldrop.handlers.refold import refold
+from modeldrop.ports import Write
+from modeldrop.records.stored import Stored
+from modeldrop.wiring import Services
+
+
+def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], step: Move) -> None:
+    """Commit the transition; raises Conflict if the model or the rollout changed since they were read."""
+    now = services.clock()
+    rollout = move(slot.value, step.signal, step.reason, now)
+    writes: list[Write] = [slot.write(rollout)]
+    new_head = head.value
+    if rollout.phase in FINAL:
+        new_head = msgspec.structs.replace(new_head, rollout=None, untidy=True)
+    if rollout.phase is Phase.LIVE:
+        new_head, more = _went_live(services, new_head, rollout)
+    elif rollout.phase is Phase.FAILED:
+        new_head, more = _failed(services, new_head, rollout)
+    elif rollout.phase is Phase.SUPERSEDED:
+        new_head, more = _with_status(services, new_head, rollout.key, None)
+    elif rollout.phase is Phase.BAKING and rollout.stable is not None:
+        new_head, more = _with_status(services, new_head, rollout.key, Status.CANARY)
+    else:
+        more = []
+    # Also where nothing of it changes: whoever decides about the model meanwhile must see this, or be seen.
+    services.registry.commit([head.write(new_head), *writes, *more])
+
+
+def _went_live(services: Services, head: ModelHead, rollout: Rollout) -> tuple[ModelHead, list[Write]]:
+    assert rollout.phase_since is not None
+    since = rollout.phase_since
+    former = head.production
+    head = msgspec.structs.replace(
+        head,
+        production=Serving(rollout.version, rollout.key, since),
+        previous=former or head.previous,
+        went_live=with_live(head.went_live, WentLive(rollout.key, since)),
+    )
+    head, writes = _with_status(services, head, rollout.key, Status.LIVE)
+    if former is not None and former.key != rollout.key:
+        head, more = _with_status(services, head, former.key, None)
+        writes += more
+    return head, writes
+
+
+def _failed(services: Services, head: ModelHead, rollout: Rollout) -> tuple[ModelHead, list[Write]]:
+    """The version falls: the fold runs again without it, so that it is neither desired nor a yardstick."""
+    found = services.registry.version_at(rollout.model, rollout.key)
+    if found is None:
+        return head, []
+    fallen = msgspec.structs.replace(found.value, fallen=rollout.reason, status=Status.FAILED)
+    policy = services.registry.policy(rollout.model).value
+    folded = refold(services.registry, head, policy, fallen, found)
+    return folded.head, folded.writes
+
+
+def _with_status(services: Services, head: ModelHead, key: str, status: Status | None) -> tuple[ModelHead, list[Write]]:
+    """The write that gives a version its status (None: the one of a version that has no part in serving)."""
+    found = services.registry.version_at(head.model, key)
+    if found is None:
+        return head, []
+    new: ModelVersion = msgspec.structs.replace(found.value, status=status or settled_status(found.value))
+    if new == found.value:
+        return head, []
+    unpublished = list(dict.fromkeys([*head.unpublished, key]))
+    return msgspec.structs.replace(head, unpublished=unpublished), [found.write(new)]

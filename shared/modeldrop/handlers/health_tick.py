@@ -1,0 +1,58 @@
+"""The minute's tick: whatever is under way at any model is looked at and moved on."""
+
+import logging
+import time
+
+import msgspec
+
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.packages import PackageLocation, locate
+from modeldrop.errors import ModeldropError
+from modeldrop.handlers.decision_records import publish_decisions
+from modeldrop.handlers.reconcile import reconcile
+from modeldrop.handlers.register_package import register_package
+from modeldrop.wiring import Services
+
+log = logging.getLogger(__name__)
+
+BUDGET_SECONDS = 50.0
+
+
+class TickReport(msgspec.Struct, frozen=True):
+    """What a tick did. ``status`` is ``ok``, or ``incomplete`` where a model could not be moved or time ran out."""
+
+    status: str
+    models: int
+    moved: list[str]
+    errors: dict[str, str]
+    not_reached: list[str]
+
+
+def health_tick(services: Services) -> TickReport:
+    """Move every model on that is not settled. One model's trouble never keeps the others waiting."""
+    started = time.monotonic()
+    models, moved, not_reached = 0, [], []
+    errors: dict[str, str] = {}
+    for head in services.registry.heads():
+        models += 1
+        if head.is_settled:
+            continue
+        if time.monotonic() - started > BUDGET_SECONDS:
+            not_reached.append(head.model)
+            continue
+        try:
+            _move_on(services, head)
+            moved.append(head.model)
+        except ModeldropError as error:
+            log.warning("%s could not be moved on: %s", head.model, error)
+            errors[head.model] = f"{type(error).__name__}: {error}"
+    return TickReport("incomplete" if errors or not_reached else "ok", models, moved, errors, not_reached)
+
+
+def _move_on(services: Services, head: ModelHead) -> None:
+    for name in head.waiting:
+        location = locate(name, services.settings.default_model)
+        if isinstance(location, PackageLocation):
+            register_package(services, location)
+    reconcile(services, head.model)
+    publish_decisions(services, head.model)

@@ -1,0 +1,190 @@
+"""The JSON API: which path is answered by what. Pure reads of the registry and of the endpoint as it is now."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+
+from modeldrop import __version__
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.versions import ModelVersion
+from modeldrop.errors import Unavailable
+from modeldrop.web.problem import Problem, bad_request, not_found
+from modeldrop.wiring import Services
+
+MOST_ROWS = 200
+Arguments = Mapping[str, str]
+
+
+def answer(services: Services, method: str, path: str, query: Arguments) -> dict[str, Any] | Problem:
+    """The answer to a request, or the problem with it."""
+    try:
+        route, arguments = ROUTES.bind("api").match("/" + path.strip("/"), method=method)
+        limit, before = _page(query)
+    except HTTPException as error:
+        return Problem(error.code or 500, error.name, f"{method} {path}: {error.name.lower()}")
+    except ValueError as error:
+        return bad_request(str(error))
+    try:
+        return HANDLERS[route](services, {**arguments, "before": before}, limit)
+    except Unavailable as error:
+        return Problem(503, "Unavailable", str(error))
+
+
+def _page(query: Arguments) -> tuple[int, str | None]:
+    text = query.get("limit", "50")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_ROWS):
+        raise ValueError(f"limit must be a whole number from 1 to {MOST_ROWS}")
+    return int(text), query.get("before")
+
+
+def _about(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
+    return {"name": "modeldrop", "version": __version__, "links": ["/v1/models"]}
+
+
+def _models(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
+    heads = []
+    for head in services.registry.heads(after=arguments["before"]):
+        heads.append(_model_row(services, head))
+        if len(heads) == limit:
+            break
+    return {"models": heads, "next": heads[-1]["model"] if len(heads) == limit else None}
+
+
+def _model(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    head = services.registry.head(arguments["model"])
+    if head.revision is None:
+        return _no_model(arguments)
+    latest = services.registry.versions(arguments["model"], limit=1)
+    production, previous = head.value.production, head.value.previous
+    aliases = {
+        "production": production.version if production else None,
+        "previous": previous.version if previous else None,
+        "latest": latest[0].version if latest else None,
+    }
+    return _model_row(services, head.value) | {"aliases": aliases}
+
+
+def _model_row(services: Services, head: ModelHead) -> dict[str, Any]:
+    endpoint = services.model_server.observe(head.model)
+    return {
+        "model": head.model,
+        "production": head.production.version if head.production else None,
+        "desired": head.desired,
+        "endpoint": {"traffic": endpoint.traffic} if endpoint else None,
+        "rollout": head.rollout,
+        "health": None,
+        "drift": None,
+    }
+
+
+def _versions(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    if services.registry.head(arguments["model"]).revision is None:
+        return _no_model(arguments)
+    versions = services.registry.versions(arguments["model"], before=arguments["before"], limit=limit)
+    return {
+        "versions": [_version_row(version) for version in versions],
+        "next": versions[-1].key if len(versions) == limit else None,
+    }
+
+
+def _version_row(version: ModelVersion) -> dict[str, Any]:
+    metadata = version.metadata
+    return {
+        "version": version.version,
+        "status": version.status,
+        "score": version.decision.score if version.decision else None,
+        "digest": version.digest,
+        "runtime": metadata.runtime if metadata else None,
+        "metrics": metadata.metrics if metadata else {},
+        "lineage": metadata.lineage if metadata else {},
+        "labels": metadata.labels if metadata else {},
+        "declared_at": version.declared_at.isoformat(),
+        "received_at": version.received_at.isoformat(),
+        "waiting_for": version.waiting_for,
+        "fallen": version.fallen,
+    }
+
+
+def _version(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    found = services.registry.version(arguments["model"], arguments["version"])
+    if found is None:
+        return not_found(f"{arguments['model']} has no version {arguments['version']}")
+    return _version_row(found.value) | {"decision": msgspec.to_builtins(found.value.decision)}
+
+
+def _explain(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    found = services.registry.version(arguments["model"], arguments["version"])
+    if found is None:
+        return not_found(f"{arguments['model']} has no version {arguments['version']}")
+    if found.value.decision is None:
+        waiting = ", ".join(found.value.waiting_for) or "its turn"
+        return not_found(f"{arguments['version']} has no decision yet: it waits for {waiting}")
+    decision: dict[str, Any] = msgspec.to_builtins(found.value.decision)
+    return {"model": arguments["model"], "version": arguments["version"], "status": found.value.status} | decision
+
+
+def _rollouts(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    if services.registry.head(arguments["model"]).revision is None:
+        return _no_model(arguments)
+    rollouts = services.registry.rollouts(arguments["model"], before=arguments["before"], limit=limit)
+    return {
+        "rollouts": [msgspec.to_builtins(rollout) for rollout in rollouts],
+        "next": rollouts[-1].id if len(rollouts) == limit else None,
+    }
+
+
+def _rollout(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    found = services.registry.rollout(arguments["model"], arguments["rollout"])
+    if found is None:
+        return not_found(f"{arguments['model']} has no rollout {arguments['rollout']}")
+    answer_: dict[str, Any] = msgspec.to_builtins(found.value)
+    return answer_
+
+
+def _no_model(arguments: dict[str, Any]) -> Problem:
+    return not_found(f"there is no model {arguments['model']}")
+
+
+HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | Problem]] = {
+    "about": _about,
+    "models": _models,
+    "model": _model,
+    "versions": _versions,
+    "version": _version,
+    "explain": _explain,
+    "rollouts": _rollouts,
+    "rollout": _rollout,
+}
+
+_MODEL = "regex('[a-z][a-z0-9-]{0,62}')"
+_VERSION = "regex('[A-Za-z0-9][A-Za-z0-9._-]{0,159}')"
+
+
+def _routes() -> Map:
+    from werkzeug.routing import BaseConverter  # noqa: PLC0415 - its name is only needed here
+
+    class Pattern(BaseConverter):
+        def __init__(self, map: Map, pattern: str) -> None:  # noqa: A002 - werkzeug's name
+            super().__init__(map)
+            self.regex = pattern
+
+    model = f"/v1/models/<{_MODEL}:model>"
+    version = f"{model}/versions/<{_VERSION}:version>"
+    rows = [
+        ("/", "about"),
+        ("/v1/models", "models"),
+        (model, "model"),
+        (f"{model}/versions", "versions"),
+        (version, "version"),
+        (f"{version}/explain", "explain"),
+        (f"{model}/rollouts", "rollouts"),
+        (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
+    ]
+    rules = [Rule(rule, endpoint=name, methods=["GET"]) for rule, name in rows]
+    return Map(rules, converters={"regex": Pattern})
+
+
+ROUTES = _routes()

@@ -1,0 +1,61 @@
+"""Answers of the API as tables for people, or as they are for programs."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Answer = dict[str, Any]
+
+
+def show(answer: Answer, table: Callable[[Answer], Table], as_json: bool) -> None:
+    """Print the answer. Everything that came from outside is printed as text, never as markup."""
+    if as_json:
+        print(json.dumps(answer, indent=2))
+    else:
+        Console().print(table(answer))
+
+
+def models_table(answer: Answer) -> Table:
+    """Models with their traffic."""
+    rows = []
+    for model in answer["models"]:
+        traffic = (model["endpoint"] or {}).get("traffic", {})
+        split = ", ".join(f"{version} {percent} %" for version, percent in traffic.items())
+        rows.append([model["model"], model["production"] or "-", split or "-", model["rollout"] or "-"])
+    return _table(["model", "production", "traffic", "rollout"], rows)
+
+
+def versions_table(answer: Answer) -> Table:
+    """Versions of one model."""
+    rows = []
+    for version in answer["versions"]:
+        score = "-" if version["score"] is None else f"{version['score']:.4f}"
+        rows.append([version["version"], version["status"], score, version["declared_at"], version["digest"][:12]])
+    return _table(["version", "status", "score", "declared", "digest"], rows)
+
+
+def decision_table(answer: Answer) -> Table:
+    """A decision: its terms, and the reasons below."""
+    rows = []
+    for term in answer["terms"]:
+        numbers = [term[name] for name in ("value", "weight", "scaled", "contribution")]
+        rows.append([term["metric"], *["-" if n is None else f"{n:.4g}" for n in numbers], term["direction"]])
+    table = _table(["metric", "value", "weight", "scaled", "contribution", "better"], rows)
+    score = "" if answer["score"] is None else f", score {answer['score']:.4f}"
+    table.title = Text(f"{answer['model']} {answer['version']}: {answer['verdict']} ({answer['rule']}{score})")
+    table.caption = Text("\n".join(answer["reasons"]))
+    table.caption_justify = "left"
+    return table
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*[Text(cell) for cell in row])
+    return table
