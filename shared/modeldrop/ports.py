@@ -70,9 +70,10 @@ Write = Create | Replace | Delete
 class DocumentStore(Protocol):
     """Documents at paths ``collection/id[/collection/id…]``.
 
-    A document is a map of str to None, bool, int (64 bit), finite float, str, bytes, list, or map; lists hold no
-    lists directly; at most 20 levels and 1 MiB. Ids are 1 to 1,500 bytes of UTF-8 without ``/``, not ``.``, ``..``
-    or ``__…__``. Anything else raises InvalidInput or InvalidName before it reaches the store.
+    A document is a map of str to None, bool, int (64 bit), finite float, str, bytes, list (no tuple), or map; lists
+    hold no lists directly; map keys have 1 to 1,500 bytes and are not ``__…__``; at most 20 levels and 1 MiB less 8 KiB.
+    Ids are 1 to 1,500 bytes of UTF-8 without ``/`` and control characters, not ``.``, ``..`` or ``__…__``; paths have
+    at most 3,500 bytes. Anything else raises InvalidInput or InvalidName before it reaches the store.
     """
 
     def get(self, path: str) -> Document | None:
