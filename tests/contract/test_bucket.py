@@ -426,6 +426,17 @@ def test_a_file_copied_by_hand_is_an_object(folder: FolderBucket, root: Path, tm
     assert folder.stat("models/m") is None
 
 
+def test_a_copy_that_keeps_the_time_of_its_source_came_now(folder: FolderBucket, root: Path, tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    original.write_bytes(b"of last year")
+    os.utime(original, (time.time() - 31_536_000,) * 2)
+    root.mkdir()
+    shutil.copy2(original, root / "copy")
+    found = folder.stat("copy")
+    assert found is not None
+    assert abs(datetime.now(UTC) - found.created_at) < timedelta(minutes=1)
+
+
 def test_generations_outlast_the_process_and_never_come_back(folder: FolderBucket, root: Path) -> None:
     seen = set()
     for _ in range(50):

@@ -44,6 +44,7 @@ READ_ATTEMPTS = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MICROSECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _STAMP_DIGITS = 20
+_KEPT_TIME_NS = 60 * 10**9  # more than this between a file's time and its inode's: the file's is an older one
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe somebody put there must not wait for its other end. Regular files ignore it.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -275,7 +276,10 @@ def _open_subfolder(parent: int, segment: bytes, *, create: bool) -> int:
 def _describe(name: str, status: os.stat_result) -> BucketObject:
     facts = f"{status.st_mtime_ns} {status.st_ino} {status.st_size}".encode()
     number = int.from_bytes(blake2b(facts, digest_size=8).digest())
-    changed_microseconds = min(max(status.st_mtime_ns // 1000, 0), _LAST_MICROSECOND)  # a file's time can be anything
+    # "cp -p" and "rsync -a" give a file the time of its source; it came when the system last changed the inode.
+    kept_time = status.st_ctime_ns - status.st_mtime_ns > _KEPT_TIME_NS
+    changed_ns = status.st_ctime_ns if kept_time else status.st_mtime_ns
+    changed_microseconds = min(max(changed_ns // 1000, 0), _LAST_MICROSECOND)  # a file's time can be anything
     return BucketObject(
         name=name,
         generation=number % (2**63 - 1) + 1,  # 1 … 2^63 - 1: 0 means "no object"
