@@ -11,7 +11,7 @@ from modeldrop.settings import Settings
 from tests.contract.model_server_system import ModelServerSystem
 from tests.servers.vertex import VertexServer
 
-IMAGE = "us-docker.pkg.dev/test-project/modeldrop/predict@sha256:" + "0" * 64
+IMAGE = "registry.example/test-project/modeldrop/predict@sha256:" + "0" * 64
 
 
 def vertex_settings(url: str, project: str = "test-project") -> Settings:

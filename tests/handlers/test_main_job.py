@@ -273,3 +273,12 @@ def test_a_bad_policy_changes_nothing_and_says_why(control: Control) -> None:
     control.policy(FAST)
     assert control.tell(f"policies/{MODEL}.yaml") == "in force"
     assert not (control.data / f"bucket/policies/{MODEL}.rejection.json").exists()
+
+
+def test_a_policy_with_every_kind_of_value_is_kept(control: Control) -> None:
+    control.policy("gate: {weights: {mae: 1}, scale: {mae: [10, 0]}}\nnotify: [{type: slack, on: [promoted]}]\n")
+    assert control.tell(f"policies/{MODEL}.yaml") == "in force"
+    assert control.services.registry.policy(MODEL).value.policy.gate.scale == {"mae": [10.0, 0.0]}
+    control.policy("retrain: {target: {type: webhook, lists: [[1, 2]]}}\n")
+    assert control.tell(f"policies/{MODEL}.yaml") == "rejected", "no document can hold a list of lists"
+    assert control.services.registry.policy(MODEL).value.policy.gate.scale == {"mae": [10.0, 0.0]}

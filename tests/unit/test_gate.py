@@ -119,7 +119,7 @@ def test_nothing_in_common_cannot_be_compared() -> None:
 
 
 def test_a_metric_of_which_less_is_better() -> None:
-    policy = {"weights": {"mae": 1.0}, "scale": {"mae": (10.0, 0.0)}}
+    policy = {"weights": {"mae": 1.0}, "scale": {"mae": [10.0, 0.0]}}
     assert judge(version(metrics={"mae": 2.0}), standing({"mae": 3.0}), **policy).verdict == "approved"
     assert judge(version(metrics={"mae": 4.0}), standing({"mae": 3.0}), **policy).verdict == "rejected"
     assert judge(version(metrics={"mae": 4.0}), **policy).terms[0].direction == "lower"

@@ -10,7 +10,7 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Metric = Annotated[str, Meta(min_length=1, max_length=128)]
-Scale = tuple[float, float]
+Scale = Annotated[list[float], Meta(min_length=2, max_length=2)]  # worst, best
 
 
 class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: Literal["llm", "nlg", "classifier", "custom"] | None = None  # None: by what the package reports
     weights: dict[Metric, Annotated[float, Meta(gt=0, le=1_000_000)]] = {}
     lower_is_better: list[Metric] = []
-    scale: dict[Metric, Scale] = {}  # metric: (worst, best)
+    scale: dict[Metric, Scale] = {}
     floors: dict[Metric, float] = {}
     ceilings: dict[Metric, float] = {}
     min_improvement: Ratio = 0.001

@@ -43,7 +43,8 @@ def weighing(policy: GatePolicy, metrics: dict[str, float]) -> Weighing:
     weights = policy.weights or preset.weights
     scale = {metric: preset.scale.get(metric, ZERO_TO_ONE) for metric in weights}
     scale |= {metric: ONE_TO_ZERO for metric in policy.lower_is_better if metric not in preset.scale}
-    return Weighing(name, weights, scale | policy.scale)
+    scale |= {metric: (worst, best) for metric, (worst, best) in policy.scale.items()}
+    return Weighing(name, weights, scale)
 
 
 def _preset_of(metrics: dict[str, float]) -> str:

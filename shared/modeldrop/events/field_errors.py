@@ -11,6 +11,7 @@ from modeldrop.errors import FieldProblem, InvalidInput
 T = TypeVar("T")
 
 MOST_PROBLEMS = 100
+LONGEST_MESSAGE = 300  # msgspec quotes values, and those come from outside
 _AT_PATH = re.compile(r" - at `\$(.*)`$")
 
 
@@ -82,4 +83,5 @@ def _problem(path: str, message: str) -> FieldProblem:
     inner = _AT_PATH.search(message)
     if inner and inner[1] != "":
         path = f"{path}{inner[1].removeprefix('.') if not path else inner[1]}"
-    return FieldProblem(path or "$", _AT_PATH.sub("", message))
+    text = _AT_PATH.sub("", message)
+    return FieldProblem(path or "$", text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}…")

@@ -16,7 +16,7 @@ from modeldrop.domain.scorecard import parse_scorecard
 from modeldrop.domain.versions import Metadata
 from modeldrop.errors import FieldProblem, InvalidInput
 from modeldrop.events import strict_json
-from modeldrop.events.field_errors import field_problems
+from modeldrop.events.field_errors import MOST_PROBLEMS, field_problems
 
 METADATA_LIMIT_BYTES = 1 << 20
 EARLIEST_YEAR = 2000
@@ -26,8 +26,8 @@ LLM_METRICS = ("performance_score", "bias_score", "success_rate", "avg_response_
 NLG_METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rougeL_precision")
 
 # Stores reserve field names of the form __x__, and none takes an empty one.
-Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?!__.*__$)")]
-FeatureName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^(?!__.*__$)")]
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?s:(?!__.*__$))")]
+FeatureName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^(?s:(?!__.*__$))")]
 Text = Annotated[str, Meta(max_length=1024)]
 Runtime = Literal["gemini", "scorecard", "onnx", "container"]
 
@@ -85,7 +85,9 @@ def read_metadata(data: bytes, location: PackageLocation, uploaded_at: datetime)
         problems.append(FieldProblem("runtime", "missing: one of gemini, scorecard, onnx, container"))
     problems += _runtime_problems(runtime, fields, document, broken)
     if problems:
-        raise InvalidInput(problems)
+        more = len(problems) - MOST_PROBLEMS
+        rest = [FieldProblem("$", f"and {more} more problems")] if more > 0 else []
+        raise InvalidInput([*problems[:MOST_PROBLEMS], *rest])
     assert runtime is not None
     return _metadata(runtime, fields, created_at)
 

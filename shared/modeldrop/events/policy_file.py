@@ -1,5 +1,7 @@
 """``policies/{model}.yaml``, from bytes to a checked policy."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -29,6 +31,9 @@ def read_policy(data: bytes) -> Policy:
     0.0
     """
     document = _load(data)
+    infinite = _not_finite(document, "")
+    if infinite:
+        raise InvalidInput(infinite)
     policy = convert({} if document is None else document, Policy)
     problems = [
         FieldProblem(f"gate.scale.{metric}", "worst and best are the same")
@@ -85,6 +90,18 @@ def _duplicate_keys(node: Any) -> list[FieldProblem]:
     elif isinstance(node, yaml.SequenceNode):
         problems += [p for value in node.value for p in _duplicate_keys(value)]
     return problems
+
+
+def _not_finite(value: object, path: str) -> list[FieldProblem]:
+    """YAML has infinities and NaN; no field of ours has."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return [FieldProblem(path or "$", "is not a finite number")]
+    parts: Iterable[tuple[str, object]] = ()
+    if isinstance(value, dict):
+        parts = [(f"{path}.{name}" if path else str(name), part) for name, part in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{path}[{index}]", part) for index, part in enumerate(value)]
+    return [problem for name, part in parts for problem in _not_finite(part, name)]
 
 
 def _invalid(message: str) -> InvalidInput:

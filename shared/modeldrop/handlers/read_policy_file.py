@@ -7,7 +7,6 @@ import msgspec
 from modeldrop.domain.packages import REJECTION_NAME, PolicyLocation
 from modeldrop.domain.policy import Policy
 from modeldrop.errors import Conflict, FieldProblem, InvalidInput, TooLarge
-from modeldrop.events.policy_file import POLICY_LIMIT_BYTES, read_policy
 from modeldrop.handlers.decision_records import put_record, rejection
 from modeldrop.ports import BucketObject
 from modeldrop.records.registry import PolicyRecord
@@ -46,6 +45,9 @@ def register_policy(services: Services, location: PolicyLocation) -> str:
 
 
 def _read(services: Services, found: BucketObject, record: Stored[PolicyRecord]) -> PolicyRecord:
+    # Only a file that is new needs the YAML parser: at the top it would be a third of our part of every cold start.
+    from modeldrop.events.policy_file import POLICY_LIMIT_BYTES, read_policy  # noqa: PLC0415
+
     try:
         content = services.bucket.read(found.name, limit_bytes=POLICY_LIMIT_BYTES)
         if content is None:

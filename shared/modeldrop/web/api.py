@@ -10,7 +10,7 @@ from werkzeug.routing import Map, Rule
 from modeldrop import __version__
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import ModelVersion
-from modeldrop.errors import Unavailable
+from modeldrop.errors import InvalidName, TransientError
 from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
 
@@ -29,7 +29,9 @@ def answer(services: Services, method: str, path: str, query: Arguments) -> dict
         return bad_request(str(error))
     try:
         return HANDLERS[route](services, {**arguments, "before": before}, limit)
-    except Unavailable as error:
+    except InvalidName as error:  # a page after something that can be no id
+        return bad_request(str(error))
+    except TransientError as error:
         return Problem(503, "Unavailable", str(error))
 
 
