@@ -27,6 +27,7 @@ class ModelHead(msgspec.Struct, frozen=True):
     """A model: what is desired, what serves, what is under way. Every commit about the model replaces it."""
 
     model: str
+    changes: int = 0  # how often it was replaced: no two states of it are ever equal
     desired: str | None = None  # version
     desired_key: str | None = None
     rollout: str | None = None  # id of the rollout under way

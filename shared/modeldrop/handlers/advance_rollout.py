@@ -29,8 +29,7 @@ def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], 
         new_head, more = _with_status(services, new_head, rollout.key, Status.CANARY)
     else:
         more = []
-    # Also where nothing of it changes: whoever decides about the model meanwhile must see this, or be seen.
-    services.registry.commit([head.write(new_head), *writes, *more])
+    services.registry.commit_about(head, new_head, [*writes, *more])
 
 
 def _went_live(services: Services, head: ModelHead, rollout: Rollout) -> tuple[ModelHead, list[Write]]:

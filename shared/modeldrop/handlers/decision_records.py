@@ -26,7 +26,7 @@ def publish_decisions(services: Services, model: str) -> None:
         _publish(services, model, key)
     if head.value.unpublished:
         with suppress(Conflict):
-            services.registry.commit([head.write(msgspec.structs.replace(head.value, unpublished=[]))])
+            services.registry.commit_about(head, msgspec.structs.replace(head.value, unpublished=[]))
 
 
 def write_rejection(bucket: Bucket, prefix: str, facts: dict[str, Any], problems: Sequence[FieldProblem]) -> None:

@@ -74,12 +74,13 @@ def _open(services: Services, head: Stored[ModelHead]) -> bool:
         keep_warm_seconds=policy.keep_warm_seconds,
         unpublished=list(dict.fromkeys([*head.value.unpublished, version.value.key])),
     )
-    services.registry.commit(
+    services.registry.commit_about(
+        head,
+        new_head,
         [
-            head.write(new_head),
             Stored(services.registry.rollout_path(model, rollout.id), rollout).write(rollout),
             version.write(msgspec.structs.replace(version.value, status=Status.DEPLOYING)),
-        ]
+        ],
     )
     return True
 
@@ -160,14 +161,14 @@ def _retire(services: Services, head: Stored[ModelHead]) -> bool:
         operation = services.model_server.operation(retiring.operation)
         if operation is not None and not operation.done:
             return False
-        services.registry.commit([head.write(msgspec.structs.replace(head.value, retiring=None))])
+        services.registry.commit_about(head, msgspec.structs.replace(head.value, retiring=None))
         return True
     endpoint = services.model_server.observe(head.value.model)
     version = version_to_retire(head.value, endpoint, services.clock()) if endpoint else None
     if endpoint is None or version is None:
         warm = endpoint is not None and len(endpoint.deployed) > 1
         if not warm:
-            services.registry.commit([head.write(msgspec.structs.replace(head.value, untidy=False))])
+            services.registry.commit_about(head, msgspec.structs.replace(head.value, untidy=False))
         return False
     try:
         operation = services.model_server.undeploy(head.value.model, version)
@@ -177,5 +178,5 @@ def _retire(services: Services, head: Stored[ModelHead]) -> bool:
     if operation is None:
         return False
     retired = Retired(version, operation.name)
-    services.registry.commit([head.write(msgspec.structs.replace(head.value, retiring=retired))])
+    services.registry.commit_about(head, msgspec.structs.replace(head.value, retiring=retired))
     return operation.done

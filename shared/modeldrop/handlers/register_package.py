@@ -10,7 +10,7 @@ from modeldrop.domain.packages import PackageLocation
 from modeldrop.domain.versions import ModelVersion, arrives_late
 from modeldrop.errors import Conflict, FieldProblem, InvalidInput, ModeldropError
 from modeldrop.handlers.decision_records import publish_decisions, write_rejection
-from modeldrop.handlers.read_package import keep_verified, read_package
+from modeldrop.handlers.read_package import Package, keep_verified, read_package
 from modeldrop.handlers.read_policy_file import policy_in_force
 from modeldrop.handlers.reconcile import reconcile
 from modeldrop.handlers.refold import refold
@@ -38,9 +38,7 @@ def register_package(services: Services, location: PackageLocation) -> str:
     if location.problems:
         return quarantine_upload(services, location.metadata_name, location, package.version.problems)
     policy = policy_in_force(services, location.model)
-    if package.version.metadata is not None:
-        keep_verified(services.bucket, package)
-    version, refused = _commit(services, package.version, policy)
+    version, refused = _commit(services, package, policy)
     if refused:
         write_rejection(services.bucket, location.prefix, _upload_facts(package.version), [refused])
         return "refused"
@@ -73,8 +71,9 @@ def quarantine_upload(
     return "quarantined"
 
 
-def _commit(services: Services, seen: ModelVersion, policy: PolicyRecord) -> tuple[ModelVersion, FieldProblem | None]:
+def _commit(services: Services, package: Package, policy: PolicyRecord) -> tuple[ModelVersion, FieldProblem | None]:
     """Register what was seen. A lost race is run again from what the winner left."""
+    seen = package.version
     for _ in range(_ATTEMPTS):
         head = services.registry.head(seen.model)
         old = services.registry.version(seen.model, seen.version)
@@ -83,11 +82,13 @@ def _commit(services: Services, seen: ModelVersion, policy: PolicyRecord) -> tup
         version = _merged(seen, old, head.value, policy)
         if old is not None and version == old.value:
             return old.value, None
+        if version.metadata is not None and (old is None or old.value.digest != version.digest):
+            keep_verified(services.bucket, package)  # before anybody can want to deploy it
         folded = refold(services.registry, head.value, policy, version, old)
         new_head = _with_waiting(folded.head, version)
         names = services.registry.naming(version, old)
         try:
-            services.registry.commit([head.write(new_head), *folded.writes, *names])
+            services.registry.commit_about(head, new_head, [*folded.writes, *names])
             return folded.version, None
         except Conflict:
             continue

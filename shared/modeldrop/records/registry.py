@@ -126,6 +126,15 @@ class Registry:
         """All or nothing; raises Conflict if anything read for it changed meanwhile."""
         self._documents.commit(writes)
 
+    def commit_about(self, head: Stored[ModelHead], new: ModelHead, writes: Sequence[Write] = ()) -> None:
+        """Commit writes about a model, if nothing else was committed about it since its head was read.
+
+        The head always changes: Firestore keeps the revision of a document that is replaced by its equal, and a
+        decision made on what stood beside it before would go through.
+        """
+        counted = msgspec.structs.replace(new, changes=head.value.changes + 1)
+        self.commit([head.write(counted), *writes])
+
     def naming(self, version: ModelVersion, old: Stored[ModelVersion] | None) -> list[Write]:
         """The writes that let the version's name lead to its key, and remove what stood under an older key."""
         path = self.name_path(version.model, version.version)
