@@ -71,9 +71,9 @@ class DocumentStore(Protocol):
     """Documents at paths ``collection/id[/collection/id…]``.
 
     A document is a map of str to None, bool, int (64 bit), finite float, str, bytes, list (no tuple), or map; lists
-    hold no lists directly; map keys have 1 to 1,500 bytes and are not ``__…__``; at most 20 levels and 1 MiB less 8 KiB.
-    Ids are 1 to 1,500 bytes of UTF-8 without ``/`` and control characters, not ``.``, ``..`` or ``__…__``; paths have
-    at most 3,500 bytes. Anything else raises InvalidInput or InvalidName before it reaches the store.
+    hold no lists directly; map keys have 1 to 1,500 bytes and are not ``__…__``; at most 20 levels, and 1 MiB less
+    8 KiB. Ids are 1 to 1,500 bytes of UTF-8 without ``/`` and control characters, not ``.``, ``..`` or ``__…__``;
+    paths have at most 3,500 bytes. Anything else raises InvalidInput or InvalidName before it reaches the store.
     """
 
     def get(self, path: str) -> Document | None:
@@ -115,7 +115,7 @@ class Bucket(Protocol):
 
     @property
     def uri(self) -> str:
-        """Where the bucket is, to begin artifact URIs with: ``gs://name`` or ``file:///folder``, no slash at the end."""
+        """What artifact URIs begin with: ``gs://name`` or ``file:///folder``, without a slash at the end."""
 
     def stat(self, name: str) -> BucketObject | None:
         """The live object's facts, or None."""

@@ -16,12 +16,12 @@ import httpx
 import psutil
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+
 from modeldrop.adapters.local.process_model_server import ProcessModelServer, ServingTableReader
 from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
 from modeldrop.localcloud.traffic_router import TrafficRouter
 from modeldrop.ports import ServedVersion
-from starlette.applications import Starlette
-
 from tests.contract.model_server_system import bring_up, carry_out, finished, listed, observed, until
 from tests.contract.process_system import FUNCTIONS, running, scorecard_version, tampered_version
 

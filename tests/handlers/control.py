@@ -114,7 +114,7 @@ class Control:
             assert endpoint is None or sum(endpoint.traffic.values()) in {0, 100}
             if not report.moved:
                 return
-            self.clock.forward(1)
+            self.clock.forward(60)
         raise AssertionError(f"not settled: {self.head}")
 
     def settle_until_live(self, version: str) -> None:

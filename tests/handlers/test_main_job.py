@@ -1,10 +1,13 @@
 """The main job over the local adapters: order, duplicates, races, lateness, restarts."""
 
+import json
 import random
 import tempfile
 import threading
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 from modeldrop.domain.rollout import Phase
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Conflict
-from tests.handlers.control import FAST, MODEL, Control
+from modeldrop.ports import Bucket
+from tests.handlers.control import FAST, MODEL, Control, metadata
 
 
 def test_a_package_becomes_live(control: Control) -> None:
@@ -282,3 +286,130 @@ def test_a_policy_with_every_kind_of_value_is_kept(control: Control) -> None:
     control.policy("retrain: {target: {type: webhook, lists: [[1, 2]]}}\n")
     assert control.tell(f"policies/{MODEL}.yaml") == "rejected", "no document can hold a list of lists"
     assert control.services.registry.policy(MODEL).value.policy.gate.scale == {"mae": [10.0, 0.0]}
+
+
+class SlowReader:
+    """A bucket whose answer to the first read of a package's metadata takes long: ``meanwhile`` happens."""
+
+    def __init__(self, bucket: Bucket, meanwhile: Callable[[], object]) -> None:
+        self._bucket = bucket
+        self._meanwhile: Callable[[], object] | None = meanwhile
+
+    def read(self, name: str, **options: Any) -> Any:
+        found = self._bucket.read(name, **options)
+        if name.endswith("validation_report.json") and self._meanwhile is not None:
+            meanwhile, self._meanwhile = self._meanwhile, None
+            meanwhile()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+
+def test_a_slow_instance_does_not_overwrite_what_a_faster_one_saw_later(control: Control) -> None:
+    control.drop("v1", 0.7, day=1)
+    control.tell_version("v1")
+    control.settle()
+    control.drop("v2", 0.8, day=2)
+
+    def validation_fails() -> None:
+        control.put(f"models/{MODEL}/v2/validation_report.json", b'{"passed": false}')
+        assert control.tell(f"models/{MODEL}/v2/validation_report.json") == "rejected"
+
+    slow = control.another_instance()
+    object.__setattr__(slow, "bucket", SlowReader(slow.bucket, validation_fails))
+    control.tell_version("v2", slow)
+    control.settle()
+    assert control.version("v2").status is Status.REJECTED
+    assert control.traffic == {"v1": 100}
+
+
+def test_a_version_that_has_been_out_is_never_replaced(control: Control) -> None:
+    """v2 serves, then a better v1 turns up in time: v2 is rejected afterwards, and its name stays taken."""
+    control.drop("v2", 0.8, day=2)
+    control.tell_version("v2")
+    control.settle()
+    control.drop("v1", 0.9, day=1)
+    control.tell_version("v1")
+    control.settle()
+    assert control.version("v2").status is Status.REJECTED
+    control.drop("v2", 0.99, day=2)
+    assert control.tell_version("v2") == "refused"
+    control.drop("v2", 0.8, day=2)
+    assert control.tell_version("v2") == "rejected"
+    rejection = control.record("v2", "rejection.json")
+    assert rejection is not None
+    assert rejection["rule"] == "no_improvement", "what is said of the refused content is gone with it"
+
+
+def test_an_approved_version_that_is_overtaken_while_another_rolls_out(control: Control) -> None:
+    for version, f1, day in (("v1", 0.7, 1), ("v2", 0.75, 2), ("v3", 0.8, 3), ("v4", 0.9, 4)):
+        control.drop(version, f1, day)
+        control.tell_version(version)
+    control.settle()
+    statuses = [control.version(f"v{number}").status for number in (1, 2, 3, 4)]
+    assert statuses == [Status.SUPERSEDED] * 3 + [Status.LIVE]
+
+
+def test_a_package_removed_while_it_waits_for_its_artifacts(control: Control) -> None:
+    control.drop("v1", 0.7, day=1, runtime="onnx")
+    assert control.tell_version("v1") == "received"
+    (control.data / f"bucket/models/{MODEL}/v1/metadata.json").unlink()
+    control.settle()
+    assert control.version("v1").status is Status.REJECTED
+    assert control.head.waiting == []
+
+
+def test_artifacts_are_waited_for_with_a_deadline(control: Control) -> None:
+    control.drop("v1", 0.7, day=1, runtime="onnx")
+    assert control.tell_version("v1") == "received"
+    info = control.record("v1", "deployment_info.json")
+    assert info is not None
+    assert info["waiting_for"] == [f"models/{MODEL}/v1/model.onnx"]
+    control.clock.forward(901)
+    control.settle()
+    decision = control.version("v1").decision
+    assert decision is not None
+    assert (decision.rule, "model.onnx" in decision.reasons[0]) == ("invalid_package", True)
+    control.put(f"models/{MODEL}/v1/model.onnx", b"weights")
+    assert control.tell(f"models/{MODEL}/v1/model.onnx") == "approved", "better late than never"
+
+
+def test_who_was_judged_before_keeps_the_policy_it_was_judged_by(control: Control) -> None:
+    control.drop("v1", 0.7, day=2)
+    control.tell_version("v1")
+    control.settle()
+    control.policy("gate: {floors: {f1: 0.75}}\n")
+    control.drop("v0", 0.6, day=1)
+    assert control.tell_version("v0") == "rejected"
+    assert control.version("v1").status is Status.LIVE
+    assert control.head.desired == "v1"
+
+
+def test_a_rollout_that_ends_while_its_version_is_being_deployed_leaves_nothing_behind(control: Control) -> None:
+    control.drop("v1", 0.7, day=1)
+    control.tell_version("v1")
+    control.settle()
+    control.drop("v2", 0.8, day=2)
+    control.tell_version("v2")
+    control.put(f"models/{MODEL}/v2/validation_report.json", b'{"passed": false}')
+    control.tell(f"models/{MODEL}/v2/validation_report.json")
+    control.tick()
+    assert control.deployed == ["v1"], "it is still coming up"
+    control.settle()
+    assert control.deployed == ["v1"]
+
+
+def test_one_model_in_trouble_does_not_stop_the_tick_for_others(control: Control) -> None:
+    control.drop("v1", 0.7, day=1)
+    control.tell_version("v1")
+    other = json.dumps(metadata("v1", 0.7, 1, model="alpha", runtime="onnx")).encode()
+    control.put("models/alpha/v1/metadata.json", other)
+    control.tell("models/alpha/v1/metadata.json")
+    (control.data / "bucket/models/alpha/v1").rename(control.data / "elsewhere")
+    (control.data / "bucket/models/alpha/v1").symlink_to(control.data / "elsewhere")
+    control.serve()
+    report = control.tick()
+    assert list(report.errors) == ["alpha"]
+    assert MODEL in report.moved
+    assert control.version("v1").status is Status.LIVE

@@ -125,6 +125,20 @@ def test_a_metric_of_which_less_is_better() -> None:
     assert judge(version(metrics={"mae": 4.0}), **policy).terms[0].direction == "lower"
 
 
+def test_what_lies_outside_a_scale_nobody_stated_is_not_guessed() -> None:
+    decision = judge(version(metrics={"rmse": 12.0}), weights={"rmse": 1.0}, lower_is_better=["rmse"])
+    assert (decision.verdict, decision.rule) == ("rejected", "no_scale")
+
+
+def test_the_direction_can_be_turned_in_a_preset_too() -> None:
+    decision = judge(version(metrics=LLM), preset="llm", lower_is_better=["performance_score"])
+    assert [term.direction for term in decision.terms if term.metric == "performance_score"] == ["lower"]
+
+
+def test_a_response_time_does_not_make_a_classifier_an_llm() -> None:
+    assert judge(version(metrics={"f1": 0.8, "avg_response_time": 0.1})).preset == "classifier"
+
+
 unit = st.floats(0, 1, allow_nan=False)
 
 

@@ -153,3 +153,9 @@ def test_bytes_that_are_no_document(content: bytes) -> None:
 def test_too_many_of_anything() -> None:
     found = problems(SCORECARD | {"metrics": {f"m{i}": 1.0 for i in range(201)}})
     assert "200" in found["metrics"]
+
+
+def test_many_problems_in_one_field_do_not_hide_the_others() -> None:
+    found = problems(SCORECARD | {"features": {f"f{i}": 1 for i in range(150)}, "labels": {"a": 1}})
+    assert "labels.a" in found
+    assert len(found) <= 102

@@ -79,6 +79,13 @@ def test_everything_wrong_is_named_at_once() -> None:
         (b"[" * 1000, "$"),
         (b"# " + b"x" * POLICY_LIMIT_BYTES, "$"),
         (b"true: 1", "True"),
+        (b'gate: !!int ""', "$"),
+        (b"gate: !!timestamp foo", "$"),
+        (b'"\\ud800": 1', "$"),
+        (b"gate: &anchor {}", "$"),
+        (b"- a\n" * 5000, "$"),
+        (b"gate: {scale: {f1: [1e308, 0]}}", "gate.scale.f1[0]"),
+        (b"gate: {weights: {f1: 5.0e-324}}", "gate.weights.f1"),
     ],
 )
 def test_policies_that_cannot_be(content: bytes, field: str) -> None:

@@ -123,6 +123,19 @@ def test_when_a_phase_is_over(rollout: Rollout, seen: Seen, later: int, signal: 
     move(rollout, step.signal, step.reason, NOW)  # the table has it
 
 
+def test_what_was_reached_while_nobody_looked_counts_although_the_deadline_is_over() -> None:
+    late = NOW + timedelta(days=1)
+    baked = plan(at(Phase.BAKING, phase_since=NOW), Seen(endpoint(v1=95, v2=5)), wanted=True, now=late)
+    assert isinstance(baked, Move)
+    assert baked.signal is Signal.STEP_BAKED
+    shift = plan(at(Phase.SHIFTING, phase_since=NOW), Seen(endpoint(v1=100, v2=0)), wanted=True, now=late)
+    assert isinstance(shift, SetTraffic)
+    troubled = at(Phase.SHIFTING, phase_since=NOW, trouble="no answer")
+    broken = plan(troubled, Seen(endpoint(v1=100, v2=0)), wanted=True, now=late)
+    assert isinstance(broken, Move)
+    assert "no answer" in broken.reason
+
+
 def test_an_unwanted_canary_gives_its_traffic_back_before_it_closes() -> None:
     canary = at(Phase.BAKING, phase_since=NOW)
     step = plan(canary, Seen(endpoint(v1=95, v2=5)), wanted=False, now=NOW)

@@ -51,9 +51,7 @@ def _decision_without_a_fold(version: ModelVersion) -> Decision | None:
     if version.problems:
         return Decision(REJECTED, "invalid_package", [str(problem) for problem in version.problems])
     if version.late:
-        return Decision(
-            REJECTED, "late_arrival", ["it arrived long after a newer version went live: history, no candidate"]
-        )
+        return Decision(REJECTED, "late_arrival", [f"{version.late}: history, no candidate"])
     if version.fallen:
         earlier = version.decision
         return earlier or Decision(REJECTED, "fallen", [version.fallen])

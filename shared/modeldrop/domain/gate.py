@@ -27,6 +27,7 @@ def decide(candidate: ModelVersion, standing: Standing, policy: GatePolicy, poli
         *_not_ready(candidate),
         *_not_supported(policy),
         *_limits(terms, policy),
+        *_off_scale(metrics, weigh),
         *_composite(candidate, score, weigh, policy),
         *missing,
         *[("no_improvement", _shortfall(c)) for c in comparisons if not c.passed],
@@ -37,7 +38,7 @@ def decide(candidate: ModelVersion, standing: Standing, policy: GatePolicy, poli
         verdict, rule, reasons = APPROVED, "first_model", ["there is no champion to beat: the first model"]
     else:
         verdict, rule, reasons = APPROVED, "improvement", [_gain(c) for c in comparisons]
-    return Decision(verdict, rule, reasons, score, comparisons, terms, weigh.preset, policy_digest)
+    return Decision(verdict, rule, reasons, score, comparisons, terms, weigh.preset, policy_digest, policy)
 
 
 def score_over(metrics: dict[str, float], weigh: Weighing, shared: dict[str, float]) -> float | None:
@@ -107,6 +108,15 @@ def _limits(terms: list[Term], policy: GatePolicy) -> list[tuple[str, str]]:
         value = "not reported" if term.value is None else f"{term.value:g}"
         objections.append(("limit", f"{term.metric} is {value}; the policy wants {' and '.join(wanted)}"))
     return objections
+
+
+def _off_scale(metrics: dict[str, float], weigh: Weighing) -> list[tuple[str, str]]:
+    """On a scale nobody stated, a value outside it would count as the best or the worst there is."""
+    return [
+        ("no_scale", f"{name} is {metrics[name]:g}, not from 0 to 1: the policy must state its scale (gate.scale)")
+        for name in weigh.unstated
+        if name in metrics and not 0 <= metrics[name] <= 1
+    ]
 
 
 def _composite(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from modeldrop.domain.endpoint import Endpoint
-from modeldrop.domain.versions import WentLive
+from modeldrop.domain.versions import Standing, WentLive
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -17,7 +17,7 @@ class Serving(msgspec.Struct, frozen=True):
 
 
 class Retired(msgspec.Struct, frozen=True):
-    """A version that is being taken off the endpoint."""
+    """A version nobody needs any more: ``operation`` takes it off the endpoint, or still brings it there."""
 
     version: str
     operation: str
@@ -40,6 +40,9 @@ class ModelHead(msgspec.Struct, frozen=True):
     went_live: list[WentLive] = []
     retiring: Retired | None = None
     untidy: bool = False  # deployments may be left that nobody needs
+    untidy_until: datetime | None = None  # until then a deployment may come up whose operation nobody knows
+    last_key: str = ""  # of the last version in the fold's order
+    last_standing: Standing = Standing()  # the fold's standing after it: what the next version is judged by
 
     @property
     def is_settled(self) -> bool:

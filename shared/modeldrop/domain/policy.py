@@ -10,14 +10,14 @@ Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Metric = Annotated[str, Meta(min_length=1, max_length=128)]
-Scale = Annotated[list[float], Meta(min_length=2, max_length=2)]  # worst, best
+Scale = Annotated[list[Annotated[float, Meta(ge=-1e15, le=1e15)]], Meta(min_length=2, max_length=2)]  # worst, best
 
 
 class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How candidates are judged. Scores run from 0 (worst) to 1 (best)."""
 
     preset: Literal["llm", "nlg", "classifier", "custom"] | None = None  # None: by what the package reports
-    weights: dict[Metric, Annotated[float, Meta(gt=0, le=1_000_000)]] = {}
+    weights: dict[Metric, Annotated[float, Meta(ge=1e-6, le=1e6)]] = {}
     lower_is_better: list[Metric] = []
     scale: dict[Metric, Scale] = {}
     floors: dict[Metric, float] = {}

@@ -14,6 +14,7 @@ class Weighing(msgspec.Struct, frozen=True):
     preset: str
     weights: dict[str, float]
     scale: dict[str, tuple[float, float]]
+    unstated: tuple[str, ...] = ()  # weighted metrics whose scale nobody stated: 0 to 1 is assumed
 
 
 LLM = Weighing(
@@ -41,14 +42,16 @@ def weighing(policy: GatePolicy, metrics: dict[str, float]) -> Weighing:
     name = policy.preset or ("custom" if policy.weights else _preset_of(metrics))
     preset = PRESETS.get(name, Weighing("custom", {}, {}))
     weights = policy.weights or preset.weights
-    scale = {metric: preset.scale.get(metric, ZERO_TO_ONE) for metric in weights}
-    scale |= {metric: ONE_TO_ZERO for metric in policy.lower_is_better if metric not in preset.scale}
-    scale |= {metric: (worst, best) for metric, (worst, best) in policy.scale.items()}
-    return Weighing(name, weights, scale)
+    known = preset.scale | {metric: (worst, best) for metric, (worst, best) in policy.scale.items()}
+    scale = {metric: known.get(metric, ZERO_TO_ONE) for metric in weights}
+    for metric in policy.lower_is_better:
+        worst, best = scale.get(metric, ZERO_TO_ONE)
+        scale[metric] = (max(worst, best), min(worst, best))
+    return Weighing(name, weights, scale, tuple(metric for metric in weights if metric not in known))
 
 
 def _preset_of(metrics: dict[str, float]) -> str:
-    for preset in (LLM, NLG):
-        if any(metric in metrics for metric in preset.weights):
-            return preset.preset
-    return CLASSIFIER.preset
+    """Response times and success rates are reported by all kinds of models: they do not make one an LLM."""
+    if "performance_score" in metrics or "bias_score" in metrics:
+        return LLM.preset
+    return NLG.preset if any(metric in metrics for metric in NLG.weights) else CLASSIFIER.preset

@@ -36,6 +36,7 @@ class Signal(StrEnum):
     STEP_BAKED = "step_baked"
     LAST_STEP_BAKED = "last_step_baked"
     BROKEN = "broken"
+    REFUSED = "refused"  # by the model server: nothing is under way there
     UNWANTED = "unwanted"  # another version is desired now
     RETURNED_BROKEN = "returned_broken"
     RETURNED_UNWANTED = "returned_unwanted"
@@ -44,12 +45,15 @@ class Signal(StrEnum):
 TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
     (Phase.UPLOADING, Signal.UPLOADED): Phase.DEPLOYING,
     (Phase.UPLOADING, Signal.BROKEN): Phase.FAILED,
+    (Phase.UPLOADING, Signal.REFUSED): Phase.FAILED,
     (Phase.UPLOADING, Signal.UNWANTED): Phase.SUPERSEDED,
     (Phase.DEPLOYING, Signal.DEPLOYED): Phase.SHIFTING,
     (Phase.DEPLOYING, Signal.BROKEN): Phase.FAILED,
+    (Phase.DEPLOYING, Signal.REFUSED): Phase.FAILED,
     (Phase.DEPLOYING, Signal.UNWANTED): Phase.SUPERSEDED,
     (Phase.SHIFTING, Signal.TRAFFIC_SET): Phase.BAKING,
     (Phase.SHIFTING, Signal.BROKEN): Phase.RETURNING,
+    (Phase.SHIFTING, Signal.REFUSED): Phase.RETURNING,
     (Phase.SHIFTING, Signal.UNWANTED): Phase.RETURNING,
     (Phase.BAKING, Signal.STEP_BAKED): Phase.SHIFTING,
     (Phase.BAKING, Signal.LAST_STEP_BAKED): Phase.LIVE,
@@ -83,7 +87,7 @@ class Rollout(msgspec.Struct, frozen=True):
     stable: str | None  # the version that serves meanwhile, and takes over again
     steps: list[int]
     bake_seconds: float
-    deadline: datetime
+    deadline_seconds: float  # without any progress
     opened_at: datetime
     phase: Phase = Phase.UPLOADING
     phase_since: datetime | None = None
@@ -157,7 +161,7 @@ def open_rollout(
         stable=stable,
         steps=steps,
         bake_seconds=policy.bake_seconds,
-        deadline=now + timedelta(seconds=policy.deadline_seconds),
+        deadline_seconds=policy.deadline_seconds,
         opened_at=now,
         phase_since=now,
         entries=[Entry(now, Phase.UPLOADING, 0, "opened")],
@@ -172,15 +176,16 @@ def plan(rollout: Rollout, seen: Seen, wanted: bool, now: datetime) -> Plan:
         return Move(Signal.UNWANTED, "another version is the desired champion now")
     if seen.operation is not None and seen.operation.error:
         return Move(Signal.BROKEN, f"{rollout.phase.value} failed: {seen.operation.error}")
-    if now >= rollout.deadline:
-        trouble = f" (last trouble: {rollout.trouble})" if rollout.trouble else ""
-        return Move(Signal.BROKEN, f"the deadline passed while {rollout.phase.value}{trouble}")
-    return {
+    step = {
         Phase.UPLOADING: _plan_upload,
         Phase.DEPLOYING: _plan_deployment,
         Phase.SHIFTING: _plan_shift,
         Phase.BAKING: _plan_bake,
     }[rollout.phase](rollout, seen, now)
+    if isinstance(step, Move) or not _is_overdue(rollout, now):
+        return step
+    trouble = f" (last trouble: {rollout.trouble})" if rollout.trouble else ""
+    return Move(Signal.BROKEN, f"no progress for {rollout.deadline_seconds:g} s while {rollout.phase.value}{trouble}")
 
 
 def move(rollout: Rollout, signal: Signal, reason: str, now: datetime) -> Rollout:
@@ -189,7 +194,7 @@ def move(rollout: Rollout, signal: Signal, reason: str, now: datetime) -> Rollou
     step = rollout.step + (signal is Signal.STEP_BAKED)
     returning_for = rollout.returning_for
     if phase is Phase.RETURNING:
-        returning_for = Signal.RETURNED_BROKEN if signal is Signal.BROKEN else Signal.RETURNED_UNWANTED
+        returning_for = Signal.RETURNED_UNWANTED if signal is Signal.UNWANTED else Signal.RETURNED_BROKEN
     closed_for = rollout.reason if rollout.phase is Phase.RETURNING else reason
     return msgspec.structs.replace(
         rollout,
@@ -218,6 +223,13 @@ def _percent_after(rollout: Rollout, phase: Phase, step: int) -> int:
     if phase is Phase.SHIFTING:
         return rollout.steps[step - 1] if step else 0
     return rollout.steps[step] if phase in {Phase.BAKING, Phase.LIVE} else 0
+
+
+def _is_overdue(rollout: Rollout, now: datetime) -> bool:
+    """Progress that was made while nobody looked counts first, and a split nobody tried to set is not overdue."""
+    assert rollout.phase_since is not None
+    untried = rollout.phase is Phase.SHIFTING and not rollout.trouble
+    return not untried and now >= rollout.phase_since + timedelta(seconds=rollout.deadline_seconds)
 
 
 def _is_deployed(version: str | None, endpoint: Endpoint | None) -> bool:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from modeldrop.domain.policy import GatePolicy
 from modeldrop.errors import FieldProblem
 
 
@@ -72,6 +73,7 @@ class Decision(msgspec.Struct, frozen=True):
     terms: list[Term] = []
     preset: str | None = None
     policy: str | None = None  # digest of the policy file; None: the defaults
+    gate: GatePolicy | None = None  # what it was judged by, also when it is judged again
 
 
 class Contender(msgspec.Struct, frozen=True):
@@ -107,7 +109,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     validation_passed: bool | None = None
     waiting_for: list[str] = []
     wait_until: datetime | None = None
-    late: bool = False
+    late: str | None = None  # why it came too late to be a candidate
+    rolled_out: bool = False  # a rollout has begun for it: this content is out
     fallen: str | None = None  # why it may not serve any more: its rollout failed, or it was rolled back
     decision: Decision | None = None
     standing: Standing = Standing()
@@ -124,8 +127,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
 
     @property
     def content_is_final(self) -> bool:
-        """Whether other content under the same name is refused: it was approved, or has served."""
-        return self.is_approved or self.fallen is not None or self.status not in {Status.RECEIVED, Status.REJECTED}
+        """Whether other content under the same name is refused: it was approved, or a rollout of it has begun."""
+        return self.is_approved or self.rolled_out
 
 
 def order_key(declared_at: datetime, version: str) -> str:

@@ -5,6 +5,7 @@ Dialects: modeldrop's own; the flat LLM metadata (``selected_model``, ``performa
 """
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -16,10 +17,11 @@ from modeldrop.domain.scorecard import parse_scorecard
 from modeldrop.domain.versions import Metadata
 from modeldrop.errors import FieldProblem, InvalidInput
 from modeldrop.events import strict_json
-from modeldrop.events.field_errors import MOST_PROBLEMS, field_problems
+from modeldrop.events.field_errors import field_problems
 
 METADATA_LIMIT_BYTES = 1 << 20
 EARLIEST_YEAR = 2000
+MOST_PROBLEMS_IN_ALL = 1_000  # they must fit into a document
 PINNED_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,255}@sha256:[0-9a-f]{64}")
 
 LLM_METRICS = ("performance_score", "bias_score", "success_rate", "avg_response_time")
@@ -74,8 +76,9 @@ def read_metadata(data: bytes, location: PackageLocation, uploaded_at: datetime)
         raise InvalidInput([*location.problems, *error.problems]) from None
     if not isinstance(document, dict):
         raise InvalidInput([*location.problems, FieldProblem("$", "the metadata is not a JSON object")])
-    problems = [*location.problems, *field_problems(document, _Fields, "")]
-    broken = {re.split(r"[.\[]", problem.field)[0] for problem in problems}
+    wrong = _wrong_fields(document)
+    broken = wrong.keys()
+    problems = [*location.problems, *(problem for found in wrong.values() for problem in found)]
     fields = msgspec.convert({name: value for name, value in document.items() if name not in broken}, _Fields)
     problems += _wrong_names(fields, location)
     created_at, time_problems = _declared_time(fields, uploaded_at)
@@ -85,11 +88,18 @@ def read_metadata(data: bytes, location: PackageLocation, uploaded_at: datetime)
         problems.append(FieldProblem("runtime", "missing: one of gemini, scorecard, onnx, container"))
     problems += _runtime_problems(runtime, fields, document, broken)
     if problems:
-        more = len(problems) - MOST_PROBLEMS
+        more = len(problems) - MOST_PROBLEMS_IN_ALL
         rest = [FieldProblem("$", f"and {more} more problems")] if more > 0 else []
-        raise InvalidInput([*problems[:MOST_PROBLEMS], *rest])
+        raise InvalidInput([*problems[:MOST_PROBLEMS_IN_ALL], *rest])
     assert runtime is not None
     return _metadata(runtime, fields, created_at)
+
+
+def _wrong_fields(document: dict[str, object]) -> dict[str, list[FieldProblem]]:
+    """The problems of each field that has any."""
+    known = {field.name: field.type for field in msgspec.structs.fields(_Fields) if field.name in document}
+    found = {name: field_problems(document[name], kind, name) for name, kind in known.items()}
+    return {name: problems for name, problems in found.items() if problems}
 
 
 def _metadata(runtime: str, fields: _Fields, created_at: datetime | None) -> Metadata:
@@ -144,7 +154,7 @@ def _declared_time(fields: _Fields, uploaded_at: datetime) -> tuple[datetime | N
 
 
 def _runtime_problems(
-    runtime: str | None, fields: _Fields, document: dict[str, object], broken: set[str]
+    runtime: str | None, fields: _Fields, document: dict[str, object], broken: Collection[str]
 ) -> list[FieldProblem]:
     """What the runtime needs and the package lacks."""
     if runtime == "scorecard" and "features" not in broken:

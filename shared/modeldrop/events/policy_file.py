@@ -12,15 +12,18 @@ from modeldrop.events.field_errors import convert
 
 POLICY_LIMIT_BYTES = 64 << 10
 MOST_DEPTH = 16
+MOST_EVENTS = 4_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of a boolean: the key ``on`` of our policies is a word, not ``true``."""
+    """YAML's core schema: null, booleans, numbers, text. No dates, no merging, and ``on`` is a word."""
 
 
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_LEFT_OUT = {f"tag:yaml.org,2002:{kind}" for kind in ("timestamp", "merge", "value", "yaml")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    first: [(tag, form) for tag, form in forms if tag not in _LEFT_OUT and (tag != _BOOLEAN or first in "tTfF")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
@@ -45,8 +48,8 @@ def read_policy(data: bytes) -> Policy:
     rollout = policy.rollout
     if any(later <= earlier for earlier, later in zip(rollout.steps, rollout.steps[1:], strict=False)):
         problems.append(FieldProblem("rollout.steps", "must increase"))
-    if rollout.bake_seconds * len(rollout.steps) >= rollout.deadline_seconds:
-        problems.append(FieldProblem("rollout.deadline_seconds", "is not longer than all steps bake together"))
+    if rollout.bake_seconds >= rollout.deadline_seconds:
+        problems.append(FieldProblem("rollout.deadline_seconds", "is not longer than a step bakes"))
     if problems:
         raise InvalidInput(problems)
     return policy
@@ -58,25 +61,32 @@ def _load(data: bytes) -> Any:
     try:
         text = data.decode("utf-8-sig")
         _check_events(text)
-        root = yaml.compose(text, Loader=_Loader)
+        loader = _Loader(text)
+        root = loader.get_single_node()
         duplicates = _duplicate_keys(root)
         if duplicates:
             raise InvalidInput(duplicates)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        return None if root is None else loader.construct_document(root)
+    except (yaml.YAMLError, ValueError) as error:
         raise _invalid(f"no YAML we read: {' '.join(str(error).split())[:300]}") from None
 
 
 def _check_events(text: str) -> None:
-    """Aliases (a bomb needs them) and deep nesting are refused before anything is built."""
+    """Before anything is built: no aliases (a bomb needs them), no tags, no deep nesting, no lone surrogates."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.AliasEvent):
-            raise _invalid("aliases are not allowed")
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _invalid("anchors and aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise _invalid("tags are not allowed")
+        if isinstance(event, yaml.ScalarEvent):
+            event.value.encode()  # an escaped surrogate raises UnicodeEncodeError, a ValueError
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_DEPTH:
             raise _invalid(f"nested deeper than {MOST_DEPTH} levels")
+        if number > MOST_EVENTS:
+            raise _invalid("more than a policy can need")
 
 
 def _duplicate_keys(node: Any) -> list[FieldProblem]:

@@ -1,14 +1,18 @@
 """One transition of a rollout, committed together with everything it means for the version and the model."""
 
+from datetime import datetime, timedelta
+
 import msgspec
 
-from modeldrop.domain.model_head import ModelHead, Serving
-from modeldrop.domain.rollout import FINAL, Move, Phase, Rollout, move
+from modeldrop.domain.model_head import ModelHead, Retired, Serving
+from modeldrop.domain.rollout import FINAL, Move, Phase, Rollout, Signal, move
 from modeldrop.domain.versions import ModelVersion, Status, WentLive, settled_status, with_live
 from modeldrop.handlers.refold import refold
 from modeldrop.ports import Write
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
+
+LONGEST_DEPLOYMENT_SECONDS = 7_800  # Vertex AI gives up after two hours
 
 
 def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], step: Move) -> None:
@@ -18,7 +22,7 @@ def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], 
     writes: list[Write] = [slot.write(rollout)]
     new_head = head.value
     if rollout.phase in FINAL:
-        new_head = msgspec.structs.replace(new_head, rollout=None, untidy=True)
+        new_head = _closed(new_head, slot.value, step.signal, now)
     if rollout.phase is Phase.LIVE:
         new_head, more = _went_live(services, new_head, rollout)
     elif rollout.phase is Phase.FAILED:
@@ -30,6 +34,17 @@ def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], 
     else:
         more = []
     services.registry.commit_about(head, new_head, [*writes, *more])
+
+
+def _closed(head: ModelHead, rollout: Rollout, signal: Signal, now: datetime) -> ModelHead:
+    """No rollout is under way any more. One that ends while its version is being deployed leaves that to be cleared."""
+    head = msgspec.structs.replace(head, rollout=None, untidy=True)
+    if rollout.phase is not Phase.DEPLOYING or signal is Signal.REFUSED:
+        return head
+    if rollout.operation is not None:
+        return msgspec.structs.replace(head, retiring=Retired(rollout.version, rollout.operation))
+    # It may have been asked for by an instance that died, or whose answer was lost.
+    return msgspec.structs.replace(head, untidy_until=now + timedelta(seconds=LONGEST_DEPLOYMENT_SECONDS))
 
 
 def _went_live(services: Services, head: ModelHead, rollout: Rollout) -> tuple[ModelHead, list[Write]]:

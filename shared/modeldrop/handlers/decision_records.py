@@ -1,5 +1,6 @@
 """Decision records beside the metadata: written from the registry, again and again the same."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,9 +9,11 @@ import msgspec
 
 from modeldrop.domain.packages import COMPARISON_NAME, DEPLOYMENT_INFO_NAME, OUR_FILES, REJECTION_NAME
 from modeldrop.domain.versions import ModelVersion, Status
-from modeldrop.errors import Conflict, FieldProblem
+from modeldrop.errors import Conflict, FieldProblem, PermanentError, TooLarge, TransientError
 from modeldrop.ports import Bucket, BucketObject
 from modeldrop.wiring import Services
+
+log = logging.getLogger(__name__)
 
 _RECORD_LIMIT_BYTES = 4 << 20
 _ATTEMPTS = 3
@@ -19,14 +22,22 @@ _ATTEMPTS = 3
 def publish_decisions(services: Services, model: str) -> None:
     """Write the records of every version whose decision or status changed since, then take them off the list.
 
-    Where somebody else is at the same work, the list stays for whoever comes next.
+    What cannot be written now stays on it; what never can be is logged. Where somebody else is at the same work, the
+    list stays for whoever comes next.
     """
     head = services.registry.head(model)
+    left: list[str] = []
     for key in head.value.unpublished:
-        _publish(services, model, key)
-    if head.value.unpublished:
+        try:
+            _publish(services, model, key)
+        except TransientError as error:
+            log.warning("the records of %s %s are left to the next tick: %s", model, key, error)
+            left.append(key)
+        except PermanentError:
+            log.exception("the records of %s %s cannot be written", model, key)
+    if left != head.value.unpublished:
         with suppress(Conflict):
-            services.registry.commit_about(head, msgspec.structs.replace(head.value, unpublished=[]))
+            services.registry.commit_about(head, msgspec.structs.replace(head.value, unpublished=left))
 
 
 def write_rejection(bucket: Bucket, prefix: str, facts: dict[str, Any], problems: Sequence[FieldProblem]) -> None:
@@ -100,10 +111,19 @@ def put_record(bucket: Bucket, name: str, record: dict[str, Any] | None) -> None
     """Make the file say ``record``; None: remove it."""
     for attempt in range(_ATTEMPTS):
         try:
-            return _write(bucket, name, bucket.read(name, limit_bytes=_RECORD_LIMIT_BYTES), record)
+            return _write(bucket, name, _look(bucket, name), record)
         except Conflict:
             if attempt == _ATTEMPTS - 1:
                 raise
+
+
+def _look(bucket: Bucket, name: str) -> tuple[BucketObject, bytes] | None:
+    """The record that is there; somebody else's large file under our name is not read, only replaced."""
+    try:
+        return bucket.read(name, limit_bytes=_RECORD_LIMIT_BYTES)
+    except TooLarge:
+        found = bucket.stat(name)
+        return (found, b"") if found else None
 
 
 def _write(bucket: Bucket, name: str, there: tuple[BucketObject, bytes] | None, record: dict[str, Any] | None) -> None:

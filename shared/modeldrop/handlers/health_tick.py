@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -40,19 +42,30 @@ def health_tick(services: Services) -> TickReport:
         if time.monotonic() - started > BUDGET_SECONDS:
             not_reached.append(head.model)
             continue
-        try:
-            _move_on(services, head)
+        problems = _move_on(services, head)
+        if problems:
+            errors[head.model] = "; ".join(problems)
+        else:
             moved.append(head.model)
-        except ModeldropError as error:
-            log.warning("%s could not be moved on: %s", head.model, error)
-            errors[head.model] = f"{type(error).__name__}: {error}"
     return TickReport("incomplete" if errors or not_reached else "ok", models, moved, errors, not_reached)
 
 
-def _move_on(services: Services, head: ModelHead) -> None:
+def _move_on(services: Services, head: ModelHead) -> list[str]:
+    """Everything that is due at one model; each by itself, so that one trouble does not keep the rest waiting."""
+    due: list[Callable[[], object]] = []
     for name in head.waiting:
         location = locate(name, services.settings.default_model)
         if isinstance(location, PackageLocation):
-            register_package(services, location)
-    reconcile(services, head.model)
-    publish_decisions(services, head.model)
+            due.append(partial(register_package, services, location))
+    due += [partial(reconcile, services, head.model), partial(publish_decisions, services, head.model)]
+    problems = []
+    for work in due:
+        try:
+            work()
+        except ModeldropError as error:
+            log.warning("%s could not be moved on: %s", head.model, error)
+            problems.append(f"{type(error).__name__}: {error}")
+        except Exception as error:  # a bug of ours at one model must not stop the clock for all
+            log.exception("%s could not be moved on", head.model)
+            problems.append(f"{type(error).__name__}: {error}")
+    return problems

@@ -15,9 +15,10 @@ from modeldrop.wiring import Services
 
 
 def policy_in_force(services: Services, model: str) -> PolicyRecord:
-    """Look at ``policies/{model}.yaml`` as it is now; the order in which policy and package arrived does not matter.
+    """Look at ``policies/{model}.yaml`` as it is now, whether its own event has come or not.
 
-    A bad file changes nothing but the record's ``problems``; a removed file leaves the last policy in force.
+    It holds for what is judged from now on; whatever was judged before keeps the policy it was judged by. A bad
+    file changes nothing but the record's ``problems``; a removed file leaves the last policy in force.
     """
     name = f"policies/{model}.yaml"
     record = services.registry.policy(model)

@@ -11,7 +11,20 @@ from contextlib import suppress
 import msgspec
 
 from modeldrop.domain.model_head import ModelHead, Retired, version_to_retire
-from modeldrop.domain.rollout import Act, Deploy, Move, Rollout, Seen, SetTraffic, Signal, Wait, open_rollout, plan
+from modeldrop.domain.rollout import (
+    FINAL,
+    Act,
+    Deploy,
+    Move,
+    Phase,
+    Rollout,
+    Seen,
+    SetTraffic,
+    Signal,
+    Wait,
+    open_rollout,
+    plan,
+)
 from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.errors import Conflict, Refused, Unavailable
 from modeldrop.handlers.advance_rollout import advance
@@ -79,7 +92,7 @@ def _open(services: Services, head: Stored[ModelHead]) -> bool:
         new_head,
         [
             Stored(services.registry.rollout_path(model, rollout.id), rollout).write(rollout),
-            version.write(msgspec.structs.replace(version.value, status=Status.DEPLOYING)),
+            version.write(msgspec.structs.replace(version.value, status=Status.DEPLOYING, rolled_out=True)),
         ],
     )
     return True
@@ -98,6 +111,8 @@ def _continue_rollout(services: Services, head: Stored[ModelHead]) -> bool:
     slot = services.registry.rollout(head.value.model, head.value.rollout)
     if slot is None:
         raise Conflict(f"rollout {head.value.rollout} is not there any more")
+    if slot.value.phase in FINAL:
+        raise Conflict(f"rollout {slot.value.id} has ended since the head was read")
     try:
         return _move_or_act(services, head, slot)
     except (Unavailable, Refused) as error:
@@ -118,7 +133,9 @@ def _move_or_act(services: Services, head: Stored[ModelHead], slot: Stored[Rollo
     try:
         return _act(services, head, slot, step)
     except Refused as error:
-        advance(services, head, slot, Move(Signal.BROKEN, f"{rollout.phase.value} was refused: {error}"))
+        if rollout.phase is Phase.RETURNING:
+            raise  # there is nothing to fall back to: tried again by every tick, and shown as trouble
+        advance(services, head, slot, Move(Signal.REFUSED, f"{rollout.phase.value} was refused: {error}"))
         return True
 
 
@@ -137,7 +154,11 @@ def _act(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], act
     version = services.registry.version_at(slot.value.model, slot.value.key)
     if version is None:
         raise Refused("the version is not in the registry any more")
-    operation = _upload_or_deploy(services, version.value, act)
+    try:
+        operation = _upload_or_deploy(services, version.value, act)
+    except Conflict as error:  # it is under way already, asked for by somebody whose answer was lost
+        log.info("%s: %s", slot.value.id, error)
+        return False
     if operation is None:
         if isinstance(act, Deploy):
             return False  # it is there, but not to be seen yet
@@ -167,7 +188,7 @@ def _retire(services: Services, head: Stored[ModelHead]) -> bool:
     version = version_to_retire(head.value, endpoint, services.clock()) if endpoint else None
     if endpoint is None or version is None:
         warm = endpoint is not None and len(endpoint.deployed) > 1
-        if not warm:
+        if not warm and (head.value.untidy_until is None or services.clock() >= head.value.untidy_until):
             services.registry.commit_about(head, msgspec.structs.replace(head.value, untidy=False))
         return False
     try:

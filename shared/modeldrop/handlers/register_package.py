@@ -1,6 +1,5 @@
 """A package in the bucket becomes a version in the registry, with a decision: the first half of the main job."""
 
-import hashlib
 import logging
 
 import msgspec
@@ -8,18 +7,20 @@ import msgspec
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import PackageLocation
 from modeldrop.domain.versions import ModelVersion, arrives_late
-from modeldrop.errors import Conflict, FieldProblem, InvalidInput, ModeldropError
+from modeldrop.errors import Conflict, FieldProblem, ModeldropError, PermanentError
 from modeldrop.handlers.decision_records import publish_decisions, write_rejection
-from modeldrop.handlers.read_package import Package, keep_verified, read_package
+from modeldrop.handlers.quarantine import quarantine_upload
+from modeldrop.handlers.read_package import keep_verified, read_package
 from modeldrop.handlers.read_policy_file import policy_in_force
 from modeldrop.handlers.reconcile import reconcile
-from modeldrop.handlers.refold import refold
-from modeldrop.records.registry import PolicyRecord, Quarantined
+from modeldrop.handlers.refold import RefoldTooLarge, refold
+from modeldrop.records.registry import PolicyRecord
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
 log = logging.getLogger(__name__)
 
+_REMOVED = FieldProblem("$", "the metadata was removed while the package waited for its artifacts")
 _ATTEMPTS = 20  # each lost race means that somebody else's commit went through
 
 
@@ -28,19 +29,14 @@ def register_package(services: Services, location: PackageLocation) -> str:
 
     Safe to repeat at any point: facts come from the bucket, the commit is compare-and-set, the rest is derived.
     """
-    now = services.clock()
-    try:
-        package = read_package(services.bucket, location, now, services.settings.artifact_wait_seconds)
-    except InvalidInput as error:
-        return quarantine_upload(services, location.metadata_name, None, list(error.problems))
-    if package is None:
-        return "nothing there"
     if location.problems:
-        return quarantine_upload(services, location.metadata_name, location, package.version.problems)
-    policy = policy_in_force(services, location.model)
-    version, refused = _commit(services, package, policy)
+        return _quarantine_package(services, location)
+    version, refused = _commit(services, location)
+    if version is None:
+        return "nothing there"
     if refused:
-        write_rejection(services.bucket, location.prefix, _upload_facts(package.version), [refused])
+        facts = {"model": version.model, "version": version.version, "digest": version.digest, "status": "rejected"}
+        write_rejection(services.bucket, location.prefix, facts, [refused])
         return "refused"
     follow_up(services, location.model)
     return str(version.status)
@@ -55,44 +51,64 @@ def follow_up(services: Services, model: str) -> None:
             log.warning("%s: %s is left to the next tick: %s", model, due.__name__, error)
 
 
-def quarantine_upload(
-    services: Services, object_name: str, location: PackageLocation | None, problems: list[FieldProblem]
-) -> str:
-    """Record what has no place in the registry; beside it ``rejection.json``, where a file may lie there."""
-    digest = hashlib.sha256(object_name.encode("utf-8", "backslashreplace")).hexdigest()
-    old = services.registry.quarantined(digest)
-    if old is None or old.value.problems != problems:
-        record = Quarantined(object_name.encode("utf-8", "backslashreplace").decode(), problems, services.clock())
-        slot = old or Stored(services.registry.quarantine_path(digest), record)
-        services.registry.commit([slot.write(record)])
-    log.warning("quarantined %r: %s", object_name, "; ".join(map(str, problems)))
-    if location is not None:
-        write_rejection(services.bucket, location.prefix, {"object": object_name, "status": "rejected"}, problems)
-    return "quarantined"
+def _quarantine_package(services: Services, location: PackageLocation) -> str:
+    """Its names have no place in the registry; what else is wrong with it is said all the same."""
+    problems = list(location.problems)
+    try:
+        package = read_package(services.bucket, location, services.clock(), services.settings.artifact_wait_seconds)
+    except PermanentError as error:
+        problems.append(FieldProblem("name", str(error)))
+    else:
+        if package is None:
+            return "nothing there"
+        problems = package.version.problems
+    return quarantine_upload(services, location.metadata_name, location.prefix, problems)
 
 
-def _commit(services: Services, package: Package, policy: PolicyRecord) -> tuple[ModelVersion, FieldProblem | None]:
-    """Register what was seen. A lost race is run again from what the winner left."""
-    seen = package.version
+def _commit(services: Services, location: PackageLocation) -> tuple[ModelVersion | None, FieldProblem | None]:
+    """Register what is there. The version as registered, or what was refused and why; None: nothing is there.
+
+    Head first, package second: whatever changes the registry after the head was read lets the commit fail, so a slow
+    instance never overwrites what a faster one saw later. A lost race is run again from what the winner left.
+    """
+    policy = policy_in_force(services, location.model)
     for _ in range(_ATTEMPTS):
-        head = services.registry.head(seen.model)
-        old = services.registry.version(seen.model, seen.version)
-        if old is not None and old.value.digest != seen.digest and old.value.content_is_final:
-            return old.value, _other_content(old.value)
-        version = _merged(seen, old, head.value, policy)
+        head = services.registry.head(location.model)
+        old = services.registry.version(location.model, location.version)
+        package = read_package(services.bucket, location, services.clock(), services.settings.artifact_wait_seconds)
+        if package is None:
+            if old is None or not old.value.waiting_for:
+                return None, None
+            version = msgspec.structs.replace(old.value, waiting_for=[], problems=[_REMOVED])
+        else:
+            if old is not None and old.value.digest != package.version.digest and old.value.content_is_final:
+                return package.version, _other_content(old.value)
+            version = _merged(package.version, old, head.value, policy)
+            if version.metadata is not None and (old is None or old.value.digest != version.digest):
+                keep_verified(services.bucket, package)  # before anybody can want to deploy it
         if old is not None and version == old.value:
             return old.value, None
-        if version.metadata is not None and (old is None or old.value.digest != version.digest):
-            keep_verified(services.bucket, package)  # before anybody can want to deploy it
-        folded = refold(services.registry, head.value, policy, version, old)
-        new_head = _with_waiting(folded.head, version)
-        names = services.registry.naming(version, old)
         try:
-            services.registry.commit_about(head, new_head, [*folded.writes, *names])
-            return folded.version, None
+            return _register(services, head, policy, version, old), None
         except Conflict:
             continue
-    raise Conflict(f"{seen.model} {seen.version}: lost {_ATTEMPTS} races to register it")
+    raise Conflict(f"{location.model} {location.version}: lost {_ATTEMPTS} races to register it")
+
+
+def _register(
+    services: Services,
+    head: Stored[ModelHead],
+    policy: PolicyRecord,
+    version: ModelVersion,
+    old: Stored[ModelVersion] | None,
+) -> ModelVersion:
+    try:
+        folded = refold(services.registry, head.value, policy, version, old)
+    except RefoldTooLarge as error:
+        folded = refold(services.registry, head.value, policy, msgspec.structs.replace(version, late=str(error)), old)
+    names = services.registry.naming(version, old)
+    services.registry.commit_about(head, _with_waiting(folded.head, version), [*folded.writes, *names])
+    return folded.version
 
 
 def _merged(
@@ -100,19 +116,23 @@ def _merged(
 ) -> ModelVersion:
     """What was registered first stays (order, time of arrival, late or not); what the bucket says now is taken."""
     if old is not None and old.value.digest == seen.digest and not old.value.problems:
+        final = old.value.content_is_final
         return msgspec.structs.replace(
             old.value,
-            problems=[] if old.value.content_is_final else seen.problems,
+            generation=seen.generation,
+            problems=[] if final else seen.problems,
             validation_passed=seen.validation_passed,
-            waiting_for=[] if old.value.content_is_final else seen.waiting_for,
-            wait_until=None if old.value.content_is_final else seen.wait_until,
+            waiting_for=[] if final else seen.waiting_for,
+            wait_until=None if final else seen.wait_until,
         )
     if old is not None and old.value.digest == seen.digest and old.value.problems == seen.problems:
         return old.value
-    late = seen.metadata is not None and arrives_late(
-        seen.key, seen.received_at, head.went_live, policy.policy.gate.late_seconds
+    late_seconds = policy.policy.gate.late_seconds
+    if seen.metadata is None or not arrives_late(seen.key, seen.received_at, head.went_live, late_seconds):
+        return seen
+    return msgspec.structs.replace(
+        seen, late=f"it arrived more than {late_seconds:g} s after a newer version went live"
     )
-    return msgspec.structs.replace(seen, late=late)
 
 
 def _with_waiting(head: ModelHead, version: ModelVersion) -> ModelHead:
@@ -126,7 +146,3 @@ def _other_content(version: ModelVersion) -> FieldProblem:
         "a version never changes; give the new content a new version name"
     )
     return FieldProblem("version", message)
-
-
-def _upload_facts(seen: ModelVersion) -> dict[str, object]:
-    return {"model": seen.model, "version": seen.version, "digest": seen.digest, "status": "rejected"}

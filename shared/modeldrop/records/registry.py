@@ -87,7 +87,7 @@ class Registry:
         return [stored(document, ModelVersion).value for document in page]
 
     def standing_before(self, model: str, key: str) -> Standing:
-        """The fold's standing just before ``key``: one read, however many versions there are."""
+        """The fold's standing just before ``key``, from the version there."""
         previous = self.versions(model, before=key, limit=1)
         return previous[0].standing if previous else Standing()
 

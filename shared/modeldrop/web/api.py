@@ -1,5 +1,6 @@
 """The JSON API: which path is answered by what. Pure reads of the registry and of the endpoint as it is now."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,9 +11,11 @@ from werkzeug.routing import Map, Rule
 from modeldrop import __version__
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import ModelVersion
-from modeldrop.errors import InvalidName, TransientError
+from modeldrop.errors import InvalidName, ModeldropError, TransientError
 from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
+
+log = logging.getLogger(__name__)
 
 MOST_ROWS = 200
 Arguments = Mapping[str, str]
@@ -37,7 +40,7 @@ def answer(services: Services, method: str, path: str, query: Arguments) -> dict
 
 def _page(query: Arguments) -> tuple[int, str | None]:
     text = query.get("limit", "50")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_ROWS):
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MOST_ROWS):
         raise ValueError(f"limit must be a whole number from 1 to {MOST_ROWS}")
     return int(text), query.get("before")
 
@@ -70,7 +73,11 @@ def _model(services: Services, arguments: dict[str, Any], limit: int) -> dict[st
 
 
 def _model_row(services: Services, head: ModelHead) -> dict[str, Any]:
-    endpoint = services.model_server.observe(head.model)
+    try:
+        endpoint = services.model_server.observe(head.model)
+    except ModeldropError as error:  # one endpoint that cannot be seen must not hide the others
+        log.warning("the endpoint of %s cannot be seen: %s", head.model, error)
+        endpoint = None
     return {
         "model": head.model,
         "production": head.production.version if head.production else None,
@@ -186,7 +193,7 @@ def _routes() -> Map:
         (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
     ]
     rules = [Rule(rule, endpoint=name, methods=["GET"]) for rule, name in rows]
-    return Map(rules, converters={"regex": Pattern})
+    return Map(rules, converters={"regex": Pattern}, merge_slashes=False)
 
 
 ROUTES = _routes()

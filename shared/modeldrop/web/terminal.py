@@ -1,6 +1,7 @@
 """Answers of the API as tables for people, or as they are for programs."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -8,15 +9,43 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from modeldrop.errors import Unavailable
+
 Answer = dict[str, Any]
+
+_STEERING = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})  # controls, formats, private use, surrogates, breaks
+
+
+def plain(text: str) -> str:
+    r"""Text from outside, safe to print: what could steer a terminal, or turn its writing around, is spelled out.
+
+    >>> print(plain("\x1b[31mred\x9b2J\u202e"))
+    \x1b[31mred\x9b2J\u202e
+    """
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _STEERING and character != "\n"
+        else character
+        for character in text
+    )
 
 
 def show(answer: Answer, table: Callable[[Answer], Table], as_json: bool) -> None:
-    """Print the answer. Everything that came from outside is printed as text, never as markup."""
+    """Print the answer. Everything that came from outside is printed as text, never as markup.
+
+    Raises Unavailable if it is no answer of the API.
+    """
     if as_json:
         print(json.dumps(answer, indent=2))
     else:
-        Console().print(table(answer))
+        Console().print(_drawn(answer, table))
+
+
+def _drawn(answer: Answer, table: Callable[[Answer], Table]) -> Table:
+    try:
+        return table(answer)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Unavailable("the server does not answer as modeldrop does. Is it its address?") from None
 
 
 def models_table(answer: Answer) -> Table:
@@ -46,8 +75,9 @@ def decision_table(answer: Answer) -> Table:
         rows.append([term["metric"], *["-" if n is None else f"{n:.4g}" for n in numbers], term["direction"]])
     table = _table(["metric", "value", "weight", "scaled", "contribution", "better"], rows)
     score = "" if answer["score"] is None else f", score {answer['score']:.4f}"
-    table.title = Text(f"{answer['model']} {answer['version']}: {answer['verdict']} ({answer['rule']}{score})")
-    table.caption = Text("\n".join(answer["reasons"]))
+    title = f"{answer['model']} {answer['version']}: {answer['verdict']} ({answer['rule']}{score})"
+    table.title = Text(plain(title))
+    table.caption = Text(plain("\n".join(answer["reasons"])))
     table.caption_justify = "left"
     return table
 
@@ -57,5 +87,5 @@ def _table(columns: list[str], rows: list[list[str]]) -> Table:
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*[Text(cell) for cell in row])
+        table.add_row(*[Text(plain(cell)) for cell in row])
     return table

@@ -1,0 +1,55 @@
+# modeldrop. Two commands to begin with: make demo, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Our own checks must not depend on what else is on the machine's import path.
+export PYTHONPATH :=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check up bench fmt lock clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## Make .venv with everything in it, .venv/bin/modeldrop included
+
+$(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "modeldrop needs Python 3.11 or later; name one with PYTHON=..."; exit 1; }
+	@echo "setting up $(VENV) (about a minute, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $(INSTALLED)
+
+demo: setup ## Play the main job on this machine, end to end (KEEP=1 leaves it up)
+	@$(BIN)/modeldrop demo
+
+test: setup ## Run all tests (REQUIRE_EMULATORS=1: fail where the official emulators are missing)
+	@$(BIN)/python -m pytest
+
+check: setup ## Format, lint, types, import rules, then all tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest
+
+up: setup ## Run the embedded cloud until Ctrl-C
+	@$(BIN)/modeldrop up
+
+bench: setup ## Measure, and print ratios against references of the same run
+	@$(BIN)/python -m tests.bench
+
+fmt: setup ## Format, and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+COMPILE := $(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras
+lock: setup ## Pin the requirements anew from pyproject.toml
+	@$(COMPILE) --output-file=requirements.txt pyproject.toml
+	@$(COMPILE) --extra=cli --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
+
+clean: ## Remove .venv and caches
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
