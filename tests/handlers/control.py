@@ -92,6 +92,12 @@ class Control:
         """Deliver the event of a package's metadata."""
         return self.tell(f"models/{MODEL}/{version}/metadata.json", services)
 
+    def make_live(self, version: str, f1: float, day: int) -> None:
+        """Drop a package and let everything happen that follows from it."""
+        self.drop(version, f1, day)
+        self.tell_version(version)
+        self.settle()
+
     def serve(self) -> None:
         """Every deployment that is wanted answers from now on."""
         server = self.services.model_server

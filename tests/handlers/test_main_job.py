@@ -111,9 +111,7 @@ def test_duplicates_change_nothing(deliveries: list[tuple[str, bool]], last: lis
 
 
 def test_the_same_event_again_writes_nothing(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     before = control.services.documents.get(f"models/{MODEL}")
     files = {path: path.stat().st_mtime_ns for path in (control.data / "bucket").rglob("*")}
     for _ in range(3):
@@ -155,12 +153,8 @@ def test_uploads_at_the_same_time(control: Control) -> None:
 def test_an_older_version_that_arrives_late(control: Control, waited: int, champion: str, status: str) -> None:
     """Within ``late_seconds`` it is folded in at its place (and wins, being better); after that it is history."""
     control.clock.forward(-waited)  # the file's own time of arrival is the present
-    control.drop("v2", 0.8, day=2)
-    control.tell_version("v2")
-    control.settle()
-    control.drop("v1", 0.9, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v2", 0.8, day=2)
+    control.make_live("v1", 0.9, day=1)
     assert control.head.production is not None
     assert control.head.production.version == champion
     assert control.version("v1").status == status
@@ -189,9 +183,7 @@ def test_a_newer_version_supersedes_a_running_canary(control: Control) -> None:
 
 
 def test_a_failed_deployment_leaves_production_alone_and_is_no_yardstick(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     control.drop("v2", 0.9, day=2)
     control.tell_version("v2")
     control.fail_deployments("the container exits with 1")
@@ -199,9 +191,7 @@ def test_a_failed_deployment_leaves_production_alone_and_is_no_yardstick(control
     assert control.version("v2").status is Status.FAILED
     assert "the container exits with 1" in (control.version("v2").fallen or "")
     assert control.traffic == {"v1": 100}
-    control.drop("v3", 0.8, day=3)
-    control.tell_version("v3")
-    control.settle()
+    control.make_live("v3", 0.8, day=3)
     assert control.version("v3").status is Status.LIVE, "it beats v1; v2's better score does not count"
 
 
@@ -220,9 +210,7 @@ def test_a_restart_in_the_middle_of_a_rollout(control: Control) -> None:
 
 
 def test_other_content_under_a_registered_name_is_refused(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     digest = control.version("v1").digest
     control.drop("v1", 0.99, day=1)
     assert control.tell_version("v1") == "refused"
@@ -244,9 +232,7 @@ def test_a_rejected_package_can_be_mended_under_the_same_name(control: Control) 
 
 
 def test_validation_that_arrives_after_the_metadata_still_counts(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     control.drop("v2", 0.8, day=2)
     control.tell_version("v2")
     control.put(f"models/{MODEL}/v2/validation_report.json", b'{"passed": false}')
@@ -307,9 +293,7 @@ class SlowReader:
 
 
 def test_a_slow_instance_does_not_overwrite_what_a_faster_one_saw_later(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     control.drop("v2", 0.8, day=2)
 
     def validation_fails() -> None:
@@ -326,12 +310,8 @@ def test_a_slow_instance_does_not_overwrite_what_a_faster_one_saw_later(control:
 
 def test_a_version_that_has_been_out_is_never_replaced(control: Control) -> None:
     """v2 serves, then a better v1 turns up in time: v2 is rejected afterwards, and its name stays taken."""
-    control.drop("v2", 0.8, day=2)
-    control.tell_version("v2")
-    control.settle()
-    control.drop("v1", 0.9, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v2", 0.8, day=2)
+    control.make_live("v1", 0.9, day=1)
     assert control.version("v2").status is Status.REJECTED
     control.drop("v2", 0.99, day=2)
     assert control.tell_version("v2") == "refused"
@@ -376,9 +356,7 @@ def test_artifacts_are_waited_for_with_a_deadline(control: Control) -> None:
 
 
 def test_who_was_judged_before_keeps_the_policy_it_was_judged_by(control: Control) -> None:
-    control.drop("v1", 0.7, day=2)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=2)
     control.policy("gate: {floors: {f1: 0.75}}\n")
     control.drop("v0", 0.6, day=1)
     assert control.tell_version("v0") == "rejected"
@@ -387,9 +365,7 @@ def test_who_was_judged_before_keeps_the_policy_it_was_judged_by(control: Contro
 
 
 def test_a_rollout_that_ends_while_its_version_is_being_deployed_leaves_nothing_behind(control: Control) -> None:
-    control.drop("v1", 0.7, day=1)
-    control.tell_version("v1")
-    control.settle()
+    control.make_live("v1", 0.7, day=1)
     control.drop("v2", 0.8, day=2)
     control.tell_version("v2")
     control.put(f"models/{MODEL}/v2/validation_report.json", b'{"passed": false}')

@@ -122,6 +122,11 @@ class Registry:
         document = self._documents.get(self.quarantine_path(digest))
         return stored(document, Quarantined) if document else None
 
+    def quarantine(self, *, after: str | None = None, limit: int = PAGE) -> list[tuple[str, Quarantined]]:
+        """What is quarantined, with its ids, in no particular order."""
+        page = self._documents.list("quarantine", after=after, limit=limit)
+        return [(document.path.rsplit("/", 1)[1], stored(document, Quarantined).value) for document in page]
+
     def commit(self, writes: Sequence[Write]) -> None:
         """All or nothing; raises Conflict if anything read for it changed meanwhile."""
         self._documents.commit(writes)

@@ -46,7 +46,7 @@ def _page(query: Arguments) -> tuple[int, str | None]:
 
 
 def _about(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
-    return {"name": "modeldrop", "version": __version__, "links": ["/v1/models"]}
+    return {"name": "modeldrop", "version": __version__, "links": ["/v1/models", "/v1/quarantine"]}
 
 
 def _models(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -153,6 +153,12 @@ def _rollout(services: Services, arguments: dict[str, Any], limit: int) -> dict[
     return answer_
 
 
+def _quarantine(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
+    found = services.registry.quarantine(after=arguments["before"], limit=limit)
+    rows = [{"id": name, **msgspec.to_builtins(entry)} for name, entry in found]
+    return {"quarantine": rows, "next": rows[-1]["id"] if len(rows) == limit else None}
+
+
 def _no_model(arguments: dict[str, Any]) -> Problem:
     return not_found(f"there is no model {arguments['model']}")
 
@@ -166,6 +172,7 @@ HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | P
     "explain": _explain,
     "rollouts": _rollouts,
     "rollout": _rollout,
+    "quarantine": _quarantine,
 }
 
 _MODEL = "regex('[a-z][a-z0-9-]{0,62}')"
@@ -185,6 +192,7 @@ def _routes() -> Map:
     rows = [
         ("/", "about"),
         ("/v1/models", "models"),
+        ("/v1/quarantine", "quarantine"),
         (model, "model"),
         (f"{model}/versions", "versions"),
         (version, "version"),
