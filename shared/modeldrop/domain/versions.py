@@ -76,6 +76,13 @@ class Decision(msgspec.Struct, frozen=True):
     gate: GatePolicy | None = None  # what it was judged by, also when it is judged again
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """An operator's or approver's word on a version."""
+
+    by: str
+    at: datetime
+
+
 class Contender(msgspec.Struct, frozen=True):
     """A version as a yardstick for later ones."""
 
@@ -109,6 +116,8 @@ class ModelVersion(msgspec.Struct, frozen=True):
     validation_passed: bool | None = None
     waiting_for: list[str] = []
     wait_until: datetime | None = None
+    signed_by: str | None = None  # id of the key whose signature over the manifest was found right
+    approval: Grant | None = None  # who let it pass where the policy wants approval by hand
     late: str | None = None  # why it came too late to be a candidate
     rolled_out: bool = False  # a rollout has begun for it: this content is out
     fallen: str | None = None  # why it may not serve any more: its rollout failed, or it was rolled back
