@@ -1,5 +1,6 @@
 """The command line: ``modeldrop …``. Each command is a few lines over a use case or over the API."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +10,7 @@ from urllib.parse import quote
 import typer
 
 from modeldrop import __version__
-from modeldrop.errors import ModeldropError, TransientError, Unavailable
+from modeldrop.errors import FieldProblem, InvalidInput, ModeldropError, TransientError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 Url = Annotated[str, typer.Option(envvar="MODELDROP_URL", help="Address of the control plane.")]
 Data = Annotated[Path, typer.Option(help="Folder of the embedded cloud.", file_okay=False)]
+Keys = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="JSON file of signing keys.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -124,11 +126,149 @@ def versions(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> Non
 
 
 @app.command()
-def explain(model: str, version: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Why a version was approved or rejected."""
-    from modeldrop.web.terminal import decision_table, show
+def explain(
+    model: str,
+    version: str,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Make the decision again; 1 if it differs.")] = False,
+) -> None:
+    """Why a version was approved, held or rejected."""
+    from modeldrop.web.terminal import decision_table, plain, show
 
-    show(_get(url, "v1", "models", model, "versions", version, "explain"), decision_table, as_json)
+    answer = _get(url, "v1", "models", model, "versions", version, "explain")
+    if not replay:
+        return show(answer, decision_table, as_json)
+    from modeldrop.handlers.judge_file import replayed
+
+    result = replayed(answer)
+    show(answer | {"replay": {"agrees": result.agrees, "says": result.says}}, decision_table, as_json)
+    if not as_json:
+        typer.echo(plain(f"replay: {result.says}"))
+    if not result.agrees:
+        sys.exit(NOT_DONE)
+
+
+@app.command()
+def gate(
+    file: Annotated[Path, typer.Argument(help="Metadata, or the folder of a package.")],
+    model: Annotated[str | None, typer.Option(help="The model's name, where the metadata do not say.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Policy file to judge by.", dir_okay=False)] = None,
+    against: Annotated[Path | None, typer.Option(help="Metadata or package to beat.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Control plane whose policy and production count; without it, no network.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Dry run of the gate: ends 0 if the package would be promoted, 1 if rejected or held, 2 on bad input."""
+    from modeldrop.handlers import judge_file
+    from modeldrop.web.terminal import decision_table, plain, show
+
+    try:
+        measure = None
+        if url is not None:
+            name = model or judge_file.candidate_model(file)
+            if name is None:
+                raise InvalidInput([FieldProblem("model", "neither the metadata nor --model name one")])
+            measure = judge_file.measure_of_answer(_get(url, "v1", "models", name, "standing", code=BAD_INPUT))
+        dry_run = judge_file.judge_file(file, model, judge_file.measure_of_files(policy, against, measure))
+    except InvalidInput as error:
+        if as_json:
+            typer.echo(json.dumps({"problems": [{"field": p.field, "message": p.message} for p in error.problems]}))
+        fail("\n".join(map(str, error.problems)))
+    except TransientError as error:  # who could not ask must not look like a rejection
+        fail(str(error))
+    show(dry_run.facts(), decision_table, as_json)
+    for note in [] if as_json else dry_run.notes:
+        typer.echo(plain(f"note: {note}"))
+    if dry_run.decision.verdict != "approved":
+        sys.exit(NOT_DONE)
+
+
+@app.command()
+def history(
+    model: str,
+    at: Annotated[str | None, typer.Option(help="ISO 8601 time: what served then.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """What happened to a model and by whose word; or what served at a time."""
+    from modeldrop.web.terminal import history_table, served_table, show
+
+    path = ("v1", "models", model, "history")
+    if at is None:
+        show(_get(url, *path), history_table, as_json)
+    else:
+        show(_get(url, *path, at=at), served_table, as_json)
+
+
+@app.command()
+def promote(
+    model: str,
+    version: str,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask the gate. Stands in the history.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Make a version the champion from now on."""
+    _command(url, model, "promote", {"version": version, "force": force})
+
+
+@app.command()
+def approve(model: str, version: str, url: Url = DEFAULT_URL) -> None:
+    """Let a version pass that waits for approval."""
+    _command(url, model, "approve", {"version": version})
+
+
+@app.command()
+def package(
+    model: str,
+    version: str,
+    output: Annotated[Path, typer.Option("--output", "-o", dir_okay=False, help="The tar.gz to write.")],
+    data: Data = DEFAULT_DATA,
+    bucket: Annotated[str | None, typer.Option(help="gs://… or file://… instead of the embedded bucket.")] = None,
+) -> None:
+    """Write a package to a tar.gz with its manifest (made if missing); the same files give the same bytes."""
+    from modeldrop.localcloud.packaging import pack
+    from modeldrop.wiring import open_artifacts
+
+    opened, prefix = open_artifacts(bucket or (data / "bucket").resolve().as_uri())
+    if prefix:
+        fail(f"{bucket} is a folder in a bucket: name the bucket alone")
+    if not output.parent.is_dir():
+        fail(f"there is no folder {output.parent}")
+    try:
+        count = pack(opened, model, version, output)
+    except InvalidInput as error:
+        _fail_with(error.problems)
+    typer.echo(f"packed {count} files of {model} {version} into {output}")
+
+
+@app.command()
+def verify(path: Path, keys: Keys = None) -> None:
+    """Check a package (a tar.gz or a folder) against its manifest; with --keys its signature, too."""
+    from modeldrop.localcloud.packaging import verify
+    from modeldrop.web.terminal import plain
+
+    problems, about = verify(path, keys)
+    if problems:
+        _fail_with(problems)
+    typer.echo(plain(f"ok; {about}"))
+
+
+@app.command()
+def sign(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="The package's folder.")],
+    key_id: Annotated[str, typer.Option(help="Which key of the file.")],
+    keys: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON file of signing keys.")],
+) -> None:
+    """Write the manifest of a package, signed."""
+    from modeldrop.localcloud.packaging import sign_folder
+
+    try:
+        count = sign_folder(folder, key_id, keys)
+    except InvalidInput as error:
+        _fail_with(error.problems, BAD_INPUT)
+    typer.echo(f"signed {count} files")
 
 
 @app.command()
@@ -152,8 +292,30 @@ def call(
         sys.exit(NOT_DONE)
 
 
-def _get(url: str, *path: str) -> dict[str, Any]:
-    response = _request("GET", url, path)
+def _command(url: str, model: str, command: str, body: dict[str, Any]) -> None:
+    """Send a command and print the reply; a refused one ends with 1."""
+    from modeldrop.web.terminal import plain
+
+    answer = _answer(url, _request("POST", url, ("v1", "models", f"{model}:{command}"), json=body))
+    typer.echo(plain(f"{answer.get('status')}: {answer.get('reason')}"))
+    if answer.get("status") != "accepted":
+        sys.exit(NOT_DONE)
+
+
+def _fail_with(problems: Iterable[FieldProblem], code: int = NOT_DONE) -> NoReturn:
+    """Say everything that is wrong, one reason a line, and end."""
+    from modeldrop.web.terminal import plain
+
+    for problem in problems:
+        typer.secho(plain(f"modeldrop: {problem}"), err=True, fg=typer.colors.RED)
+    sys.exit(code)
+
+
+def _get(url: str, *path: str, code: int = NOT_DONE, **query: str) -> dict[str, Any]:
+    return _answer(url, _request("GET", url, path, params=query), code)
+
+
+def _answer(url: str, response: "httpx.Response", code: int = NOT_DONE) -> dict[str, Any]:
     try:
         answer = response.json()
     except ValueError:
@@ -161,7 +323,7 @@ def _get(url: str, *path: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise Unavailable(f"{url} does not answer as modeldrop does. Is it its address?")
     if response.is_error:
-        fail(str(answer.get("detail", response.text)), NOT_DONE)
+        fail(str(answer.get("detail", response.text)), code)
     return answer
 
 

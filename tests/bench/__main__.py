@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tests.bench import cold_import, prediction_rate, registry_size, spine
+from tests.bench import cold_import, gate_rate, prediction_rate, registry_size, spine
 from tests.bench.measuring import Note, Row, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "spine": spine.run,
     "cold": cold_import.run,
+    "gate": gate_rate.run,
     "registry": registry_size.run,
     "predictions": prediction_rate.run,
 }

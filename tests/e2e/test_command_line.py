@@ -80,6 +80,26 @@ def test_status_versions_and_explain_as_tables_and_as_json(flights: Cloud) -> No
     assert explained == flights.get("/v1/models/flights/versions/v1/explain")
 
 
+def test_promotion_approval_and_history(flights: Cloud) -> None:
+    wait = ("--data", str(flights.data), "--url", flights.url, "--wait")
+    for version in ("v2", "v3"):
+        _run("drop", str(FLIGHTS / version), *wait)
+    refused = _run("promote", "flights", "v3", "--url", flights.url)
+    assert (refused.returncode, refused.stdout.startswith("refused: score")) == (1, True)
+    assert _run("approve", "flights", "v3", "--url", flights.url).returncode == 1
+    forced = _run("promote", "flights", "v3", "--force", "--url", flights.url)
+    assert (forced.returncode, forced.stdout) == (0, "accepted: by force: the gate was not asked\n")
+    flights.wait_for("flights", "v3", "live")
+    history = _run("history", "flights", "--url", flights.url)
+    assert "promoted" in history.stdout
+    entries = _json("history", "flights", "--url", flights.url, "--json")
+    assert isinstance(entries, dict)
+    (promoted,) = [entry for entry in entries["history"] if entry["what"] == "promoted"]
+    then = _json("history", "flights", "--at", promoted["at"], "--url", flights.url, "--json")
+    assert isinstance(then, dict)
+    assert then["served"]["version"] == "v2"
+
+
 def test_call_posts_to_a_function_and_prints_its_answer(cloud: Cloud) -> None:
     tick = _run("call", "health_tick", "--url", cloud.url)
     assert tick.returncode == 0

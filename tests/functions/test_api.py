@@ -1,5 +1,7 @@
 """The API through functions-framework, over a registry that the real handlers filled."""
 
+import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import functions_framework
 import pytest
 
+from modeldrop.web.identity import caller
 from modeldrop.wiring import services
 from tests.handlers.control import FAST, MODEL, Control
 
@@ -36,7 +39,7 @@ def test_models(client: Any) -> None:
     (model,) = client.get("/v1/models").json["models"]
     assert (model["model"], model["production"], model["endpoint"]) == (MODEL, "v1", {"traffic": {"v1": 100}})
     one = client.get(f"/v1/models/{MODEL}").json
-    assert one["aliases"] == {"production": "v1", "previous": None, "latest": "v2"}
+    assert one["aliases"] == {"production": "v1", "previous": None, "staging": None, "latest": "v2"}
 
 
 def test_versions_by_page(client: Any) -> None:
@@ -88,5 +91,49 @@ def test_problems(client: Any, path: str, status: int) -> None:
     assert answer.json["detail"]
 
 
-def test_nothing_can_be_written_yet(client: Any) -> None:
-    assert client.post("/v1/models").status_code == 405
+def test_promotion_by_force_and_its_trace(client: Any, control: Control) -> None:
+    refused = client.post(f"/v1/models/{MODEL}:promote", json={"version": "v2"}).json
+    assert (refused["status"], "0.6000 against 0.7000" in refused["reason"]) == ("refused", True)
+    forced = client.post(f"/v1/models/{MODEL}:promote", json={"version": "v2", "force": True}).json
+    assert forced["status"] == "accepted"
+    before = control.clock.now.isoformat()
+    control.clock.forward(60)
+    control.settle()
+    assert control.traffic == {"v2": 100}
+    history = client.get(f"/v1/models/{MODEL}/history").json["history"]
+    assert [entry["what"] for entry in history][:2] == ["live", "baking"]
+    (promoted,) = [entry for entry in history if entry["what"] == "promoted"]
+    assert (promoted["version"], promoted["by"]) == ("v2", "local operator")
+    then = client.get(f"/v1/models/{MODEL}/history", query_string={"at": before}).json["served"]
+    now = client.get(f"/v1/models/{MODEL}/history", query_string={"at": control.clock.now.isoformat()}).json["served"]
+    assert (then["version"], then["by"], now["version"], now["by"]) == ("v1", "gate", "v2", "local operator")
+    assert client.get(f"/v1/models/{MODEL}/history?at=2020-01-01").json["served"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"{}", "application/json", 400),
+        (b'{"version":"v1","forse":true}', "application/json", 400),
+        (b'{"version":7}', "application/json", 400),
+        (b'{"version":"v1"}', "text/plain", 415),
+        (b'{"version":"v1"}', "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_commands_that_are_none(client: Any, body: bytes, content_type: str, status: int) -> None:
+    answer = client.post(f"/v1/models/{MODEL}:promote", data=body, content_type=content_type)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+def test_only_commands_can_be_posted(client: Any) -> None:
+    assert client.post("/v1/models", json={}).status_code == 405
+    assert client.post(f"/v1/models/{MODEL}:explode", json={}).status_code == 404
+    assert client.get(f"/v1/models/{MODEL}:promote").status_code == 405
+
+
+def test_in_the_cloud_the_caller_must_be_known() -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"email": "ada@example.com"}).encode()).decode().rstrip("=")
+    assert caller("iam", f"Bearer e30.{claims}.SIGNATURE_REMOVED_BY_GOOGLE") == "ada@example.com"
+    for token in ("", "Bearer ", "Bearer a.b", "Bearer e30.%%%.x", "Bearer e30.W10.x", f"Bearer e30.{'A' * 20000}.x"):
+        assert caller("iam", token) is None

@@ -11,7 +11,7 @@ import msgspec
 from modeldrop.domain.gate import APPROVED, REJECTED, decide, score_over
 from modeldrop.domain.policy import GatePolicy
 from modeldrop.domain.presets import weighing
-from modeldrop.domain.versions import Contender, Decision, ModelVersion, Standing
+from modeldrop.domain.versions import Command, Contender, Decision, ModelVersion, Standing
 
 
 def fold(
@@ -21,6 +21,14 @@ def fold(
     for version in versions:
         standing, decided = step(version, standing, policy, policy_digest)
         yield decided
+
+
+def command_step(command: Command, standing: Standing) -> Command:
+    """The command with the standing after it: its version is champion, whatever the gate says of it."""
+    if command.void:
+        return msgspec.structs.replace(command, standing=standing)
+    best = standing.best or command.champion
+    return msgspec.structs.replace(command, standing=Standing(champion=command.champion, best=best))
 
 
 def step(
@@ -38,7 +46,8 @@ def step(
 
 def _with_champion(standing: Standing, version: ModelVersion, policy: GatePolicy) -> Standing:
     assert version.metadata is not None
-    new = Contender(version.version, version.key, version.metadata.metrics)
+    by = version.approval.by if version.approval else "gate"
+    new = Contender(version.version, version.key, version.metadata.metrics, by)
     weigh = weighing(policy, new.metrics)
     old = None if standing.best is None else score_over(standing.best.metrics, weigh, standing.best.metrics)
     own = score_over(new.metrics, weigh, new.metrics)

@@ -41,7 +41,7 @@ def weighing(policy: GatePolicy, metrics: dict[str, float]) -> Weighing:
     """
     name = policy.preset or ("custom" if policy.weights else _preset_of(metrics))
     preset = PRESETS.get(name, Weighing("custom", {}, {}))
-    weights = policy.weights or preset.weights
+    weights = dict(sorted(policy.weights.items())) or preset.weights  # stores may not keep the order of a map
     known = preset.scale | {metric: (worst, best) for metric, (worst, best) in policy.scale.items()}
     scale = {metric: known.get(metric, ZERO_TO_ONE) for metric in weights}
     for metric in policy.lower_is_better:

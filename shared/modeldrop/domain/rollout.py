@@ -89,6 +89,7 @@ class Rollout(msgspec.Struct, frozen=True):
     bake_seconds: float
     deadline_seconds: float  # without any progress
     opened_at: datetime
+    wanted_by: str = "gate"  # on whose word: the gate's, an approver's, an operator's
     phase: Phase = Phase.UPLOADING
     phase_since: datetime | None = None
     step: int = 0

@@ -14,6 +14,7 @@ class Status(StrEnum):
 
     RECEIVED = "received"  # waits for artifacts
     REJECTED = "rejected"
+    AWAITING_APPROVAL = "awaiting_approval"  # passed the gate; the policy wants somebody's word as well
     APPROVED = "approved"
     DEPLOYING = "deploying"
     CANARY = "canary"
@@ -62,10 +63,31 @@ class Comparison(msgspec.Struct, frozen=True):
     passed: bool
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """What the gate said of a version, and everything it said it from."""
+class Facts(msgspec.Struct, frozen=True):
+    """What the gate looked at in a candidate. With yardsticks and policy, all that a decision follows from."""
 
-    verdict: str  # approved | rejected
+    version: str
+    metrics: dict[str, float]  # those with a weight or a limit
+    deployment_ready: bool = True
+    validation_passed: bool | None = None
+    stated_composite: float | None = None
+    llm: str | None = None  # which the runtime would call
+    signed_by: str | None = None  # id of the key
+    approved_by: str | None = None
+
+
+class Yardstick(msgspec.Struct, frozen=True):
+    """What a candidate had to beat, with the metrics that count."""
+
+    version: str
+    role: str  # production | best (only where that is another version)
+    metrics: dict[str, float]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What the gate said of a version, and everything it said it from: ``domain.replay`` makes it again."""
+
+    verdict: str  # approved | rejected | held: for somebody's word
     rule: str
     reasons: list[str]
     score: float | None = None
@@ -74,6 +96,8 @@ class Decision(msgspec.Struct, frozen=True):
     preset: str | None = None
     policy: str | None = None  # digest of the policy file; None: the defaults
     gate: GatePolicy | None = None  # what it was judged by, also when it is judged again
+    facts: Facts | None = None  # None: it was not judged (unreadable, late)
+    yardsticks: list[Yardstick] = []
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -89,6 +113,7 @@ class Contender(msgspec.Struct, frozen=True):
     version: str
     key: str
     metrics: dict[str, float]
+    by: str = "gate"  # by whose word it became champion
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -116,6 +141,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     validation_passed: bool | None = None
     waiting_for: list[str] = []
     wait_until: datetime | None = None
+    content_digest: str = ""  # stands for the metadata and every artifact; empty: there is only the metadata
     signed_by: str | None = None  # id of the key whose signature over the manifest was found right
     approval: Grant | None = None  # who let it pass where the policy wants approval by hand
     late: str | None = None  # why it came too late to be a candidate
@@ -140,6 +166,27 @@ class ModelVersion(msgspec.Struct, frozen=True):
         return self.is_approved or self.rolled_out
 
 
+class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
+    """An operator's word in the order of versions: from here on, this version is champion.
+
+    Later versions must beat it, and the best in history. Versions declared before it do not undo it.
+    """
+
+    model: str
+    key: str
+    version: str
+    by: str
+    at: datetime
+    forced: bool
+    champion: Contender
+    void: str | None = None  # why it no longer holds: the version's rollout failed after it
+    standing: Standing = Standing()
+
+
+Entry = ModelVersion | Command
+"""What stands in the fold's order."""
+
+
 def order_key(declared_at: datetime, version: str) -> str:
     """A key that sorts versions by declared time, then by name. It is the id of the version's document.
 
@@ -155,7 +202,9 @@ def settled_status(version: ModelVersion) -> Status:
     if version.waiting_for:
         return Status.RECEIVED
     if version.fallen:
-        return Status.FAILED
+        return Status.FAILED if version.rolled_out else Status.REJECTED
+    if version.decision is not None and version.decision.verdict == "held":
+        return Status.AWAITING_APPROVAL
     return Status.SUPERSEDED if version.is_approved else Status.REJECTED
 
 

@@ -1,7 +1,9 @@
 """``metadata.json`` in every dialect, from bytes to one checked shape.
 
 Dialects: modeldrop's own; the flat LLM metadata (``selected_model``, ``performance_score`` …); flat NLG metrics
-(``bleu1`` … ``rougeL_precision``). Unknown fields are left alone: training scripts write many of their own.
+(``bleu1`` … ``rougeL_precision``); entries of model registries (``model_type``, ``framework`` …: ``FOREIGN_LABELS``).
+Unknown fields are left alone: training scripts write many of their own. So are a registry's ``status``, ``deployed_at``
+and ``artifact_path``: the first two are for us to say, and the path's root is not known.
 """
 
 import re
@@ -27,10 +29,15 @@ PINNED_IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]{0,255}@sha256:[0-9a-f]{64}")
 LLM_METRICS = ("performance_score", "bias_score", "success_rate", "avg_response_time")
 NLG_METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rougeL_precision")
 
+# Fields of other registries that are kept, where they are text: facts about a version that nothing here acts on.
+FOREIGN_LABELS = ("name", "type", "model_type", "framework", "created_by")
+FOREIGN_LINEAGE = {"training_data_version": "training_data"}
+
 # Stores reserve field names of the form __x__, and none takes an empty one.
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?s:(?!__.*__$))")]
 FeatureName = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^(?s:(?!__.*__$))")]
-Text = Annotated[str, Meta(max_length=1024)]
+LONGEST_TEXT = 1024
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Runtime = Literal["gemini", "scorecard", "onnx", "container"]
 
 
@@ -83,16 +90,17 @@ def read_metadata(data: bytes, location: PackageLocation, uploaded_at: datetime)
     problems += _wrong_names(fields, location)
     created_at, time_problems = _declared_time(fields, uploaded_at)
     problems += time_problems
+    problems += _stated_twice(fields)
     runtime = fields.runtime or ("gemini" if fields.selected_model else None)
     if runtime is None and "runtime" not in broken:
-        problems.append(FieldProblem("runtime", "missing: one of gemini, scorecard, onnx, container"))
+        problems.append(FieldProblem("runtime", _no_runtime(document)))
     problems += _runtime_problems(runtime, fields, document, broken)
     if problems:
         more = len(problems) - MOST_PROBLEMS_IN_ALL
         rest = [FieldProblem("$", f"and {more} more problems")] if more > 0 else []
         raise InvalidInput([*problems[:MOST_PROBLEMS_IN_ALL], *rest])
     assert runtime is not None
-    return _metadata(runtime, fields, created_at)
+    return _metadata(runtime, fields, document, created_at)
 
 
 def _wrong_fields(document: dict[str, object]) -> dict[str, list[FieldProblem]]:
@@ -102,21 +110,53 @@ def _wrong_fields(document: dict[str, object]) -> dict[str, list[FieldProblem]]:
     return {name: problems for name, problems in found.items() if problems}
 
 
-def _metadata(runtime: str, fields: _Fields, created_at: datetime | None) -> Metadata:
-    flat = {name: getattr(fields, name) for name in (*LLM_METRICS, *NLG_METRICS)}
+def _metadata(runtime: str, fields: _Fields, document: dict[str, object], created_at: datetime | None) -> Metadata:
+    lineage = {name: value for name, value in fields.lineage.items() if value is not None}
+    foreign = {name: text for name in FOREIGN_LABELS if (text := _foreign(document, name)) is not None}
+    inherited = {own: text for name, own in FOREIGN_LINEAGE.items() if (text := _foreign(document, name)) is not None}
     return Metadata(
         runtime=runtime,
         created_at=created_at,
-        metrics={name: float(value) for name, value in flat.items() if value is not None} | fields.metrics,
+        metrics=_flat_metrics(fields) | fields.metrics,
         stated_composite=fields.composite_score,
         features={name: feature.type for name, feature in fields.features.items()},
-        lineage={name: value for name, value in fields.lineage.items() if value is not None},
-        labels=fields.labels,
+        lineage=inherited | lineage,
+        labels=foreign | fields.labels,
         deployment_ready=fields.deployment_ready,
         llm=_llm(fields),
         image=fields.image,
         artifact_uri=fields.artifact_uri,
     )
+
+
+def _flat_metrics(fields: _Fields) -> dict[str, float]:
+    flat = {name: getattr(fields, name) for name in (*LLM_METRICS, *NLG_METRICS)}
+    return {name: float(value) for name, value in flat.items() if value is not None}
+
+
+def _stated_twice(fields: _Fields) -> list[FieldProblem]:
+    """A figure that stands both at the top and in ``metrics`` must be the same: we do not choose."""
+    return [
+        FieldProblem(f"metrics.{name}", f"is {fields.metrics[name]:g}, but the field {name} says {value:g}")
+        for name, value in _flat_metrics(fields).items()
+        if fields.metrics.get(name, value) != value
+    ]
+
+
+def _foreign(document: dict[str, object], name: str) -> str | None:
+    """The text of another registry's field; None where it is anything else than text of a label's length."""
+    value = document.get(name)
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT else None
+
+
+def _no_runtime(document: dict[str, object]) -> str:
+    """What is missing, and why what is there does not say it."""
+    message = "missing: one of gemini, scorecard, onnx, container"
+    if any(name in document for name in NLG_METRICS):
+        return f"{message}. BLEU and ROUGE figures do not say what serves the model"
+    if any(name in document for name in ("framework", "model_type")):
+        return f"{message}. Framework and model type do not say what serves the model"
+    return message
 
 
 def _llm(fields: _Fields) -> str | None:

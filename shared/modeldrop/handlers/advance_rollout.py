@@ -6,9 +6,10 @@ import msgspec
 
 from modeldrop.domain.model_head import ModelHead, Retired, Serving
 from modeldrop.domain.rollout import FINAL, Move, Phase, Rollout, Signal, move
-from modeldrop.domain.versions import ModelVersion, Status, WentLive, settled_status, with_live
+from modeldrop.domain.versions import Command, ModelVersion, Status, WentLive, settled_status, with_live
 from modeldrop.handlers.refold import refold
 from modeldrop.ports import Write
+from modeldrop.records.registry import HistoryEntry, LedgerEntry, Served
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
@@ -33,7 +34,8 @@ def advance(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], 
         new_head, more = _with_status(services, new_head, rollout.key, Status.CANARY)
     else:
         more = []
-    services.registry.commit_about(head, new_head, [*writes, *more])
+    note = HistoryEntry(now, rollout.phase.value, rollout.version, f"rollout {rollout.id}", step.reason[:1000])
+    services.registry.commit_about(head, new_head, [*writes, *more], note)
 
 
 def _closed(head: ModelHead, rollout: Rollout, signal: Signal, now: datetime) -> ModelHead:
@@ -58,6 +60,9 @@ def _went_live(services: Services, head: ModelHead, rollout: Rollout) -> tuple[M
         went_live=with_live(head.went_live, WentLive(rollout.key, since)),
     )
     head, writes = _with_status(services, head, rollout.key, Status.LIVE)
+    path = services.registry.served_path(rollout.model, since, rollout.id)
+    served = Served(rollout.version, rollout.digest, since, rollout.wanted_by, rollout.id)
+    writes.append(Stored(path, served).write(served))
     if former is not None and former.key != rollout.key:
         head, more = _with_status(services, head, former.key, None)
         writes += more
@@ -71,8 +76,17 @@ def _failed(services: Services, head: ModelHead, rollout: Rollout) -> tuple[Mode
         return head, []
     fallen = msgspec.structs.replace(found.value, fallen=rollout.reason, status=Status.FAILED)
     policy = services.registry.policy(rollout.model).value
-    folded = refold(services.registry, head, policy, fallen, found)
-    return folded.head, folded.writes
+    # Whoever made it champion by his word did so before it fell.
+    entries = services.registry.entries_after(rollout.model, rollout.key)
+    commands = [entry.value for entry in entries if isinstance(entry.value, Command)]
+    void = {c.key: msgspec.structs.replace(c, void=rollout.reason) for c in commands if c.version == rollout.version}
+    folded = refold(services.registry, head, policy, fallen, found, void)
+    writes = list(folded.writes)
+    if services.registry.ledger_entry(rollout.model, rollout.digest) is None:
+        entry = LedgerEntry(rollout.version, rollout.reason)
+        path = services.registry.ledger_path(rollout.model, rollout.digest)
+        writes.append(Stored(path, entry).write(entry))
+    return folded.head, writes
 
 
 def _with_status(services: Services, head: ModelHead, key: str, status: Status | None) -> tuple[ModelHead, list[Write]]:

@@ -80,6 +80,8 @@ def _open(services: Services, head: Stored[ModelHead]) -> bool:
         policy,
         services.clock(),
     )
+    champion = head.value.last_standing.champion
+    rollout = msgspec.structs.replace(rollout, wanted_by=champion.by if champion else rollout.wanted_by)
     new_head = msgspec.structs.replace(
         head.value,
         rollout=rollout.id,

@@ -6,7 +6,7 @@ import msgspec
 
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import PackageLocation
-from modeldrop.domain.versions import ModelVersion, arrives_late
+from modeldrop.domain.versions import Entry, ModelVersion, arrives_late
 from modeldrop.errors import Conflict, FieldProblem, ModeldropError, PermanentError
 from modeldrop.handlers.decision_records import publish_decisions, write_rejection
 from modeldrop.handlers.quarantine import quarantine_upload
@@ -14,7 +14,7 @@ from modeldrop.handlers.read_package import keep_verified, read_package
 from modeldrop.handlers.read_policy_file import policy_in_force
 from modeldrop.handlers.reconcile import reconcile
 from modeldrop.handlers.refold import RefoldTooLarge, refold
-from modeldrop.records.registry import PolicyRecord
+from modeldrop.records.registry import HistoryEntry, PolicyRecord
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
@@ -83,7 +83,7 @@ def _commit(services: Services, location: PackageLocation) -> tuple[ModelVersion
         else:
             if old is not None and old.value.digest != package.version.digest and old.value.content_is_final:
                 return package.version, _other_content(old.value)
-            version = _merged(package.version, old, head.value, policy)
+            version = _not_again(services, _merged(package.version, old, head.value, policy))
             if version.metadata is not None and (old is None or old.value.digest != version.digest):
                 keep_verified(services.bucket, package)  # before anybody can want to deploy it
         if old is not None and version == old.value:
@@ -107,8 +107,18 @@ def _register(
     except RefoldTooLarge as error:
         folded = refold(services.registry, head.value, policy, msgspec.structs.replace(version, late=str(error)), old)
     names = services.registry.naming(version, old)
-    services.registry.commit_about(head, _with_waiting(folded.head, version), [*folded.writes, *names])
-    return folded.version
+    services.registry.commit_about(
+        head, _with_waiting(folded.head, version), [*folded.writes, *names], _note(services, folded.entry)
+    )
+    assert isinstance(folded.entry, ModelVersion)
+    return folded.entry
+
+
+def _note(services: Services, version: Entry) -> HistoryEntry:
+    assert isinstance(version, ModelVersion)
+    decision = version.decision
+    why = "; ".join(decision.reasons)[:1000] if decision else f"waits for {', '.join(version.waiting_for)}"[:1000]
+    return HistoryEntry(services.clock(), decision.verdict if decision else "received", version.version, "upload", why)
 
 
 def _merged(
@@ -133,6 +143,17 @@ def _merged(
     return msgspec.structs.replace(
         seen, late=f"it arrived more than {late_seconds:g} s after a newer version went live"
     )
+
+
+def _not_again(services: Services, version: ModelVersion) -> ModelVersion:
+    """Content that fell under another name does not come back by itself."""
+    if version.rolled_out or version.fallen or version.problems:
+        return version
+    entry = services.registry.ledger_entry(version.model, version.digest)
+    if entry is None or entry.version == version.version:
+        return version
+    reason = f"the same content has fallen as {entry.version} ({entry.reason}); only force brings it back"
+    return msgspec.structs.replace(version, fallen=reason)
 
 
 def _with_waiting(head: ModelHead, version: ModelVersion) -> ModelHead:

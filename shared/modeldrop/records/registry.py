@@ -4,8 +4,12 @@
 |---|---|
 | ``models/{model}`` | ModelHead: what is desired, serves, is under way |
 | ``models/{model}/versions/{declared time}~{version}`` | ModelVersion, so that listing is in the fold's order |
+| ``models/{model}/versions/{time}~!{number}`` | Command: an operator's word, in the same order |
 | ``models/{model}/names/{version}`` | the key of that version |
 | ``models/{model}/rollouts/{id}`` | Rollout |
+| ``models/{model}/history/{number}`` | HistoryEntry, one a commit that means something |
+| ``models/{model}/ledger/{digest}`` | LedgerEntry: content that fell |
+| ``models/{model}/served/{time}~{rollout}`` | Served: what served when |
 | ``policies/{model}`` | PolicyRecord |
 | ``quarantine/{hash}`` | Quarantined: uploads and events that have no place in the registry |
 """
@@ -18,9 +22,9 @@ import msgspec
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.policy import Policy
 from modeldrop.domain.rollout import Rollout
-from modeldrop.domain.versions import ModelVersion, Standing
+from modeldrop.domain.versions import Command, Entry, ModelVersion, Standing, order_key
 from modeldrop.errors import FieldProblem
-from modeldrop.ports import Delete, DocumentStore, Write
+from modeldrop.ports import Create, Delete, Document, DocumentStore, Write
 from modeldrop.records.stored import Stored, stored
 
 PAGE = 50
@@ -39,6 +43,33 @@ class PolicyRecord(msgspec.Struct, frozen=True):
     digest: str | None = None  # of the file in force; None: the defaults
     seen_generation: int = 0  # of the file looked at last
     problems: list[FieldProblem] = []
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """A line of the audit trail: what happened to which version, when, by whose word, and why."""
+
+    at: datetime
+    what: str
+    version: str
+    by: str
+    why: str
+
+
+class LedgerEntry(msgspec.Struct, frozen=True):
+    """Content that fell: it is not deployed again by itself, under whatever name it comes."""
+
+    version: str
+    reason: str
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A version that began to serve, and on whose decision."""
+
+    version: str
+    digest: str
+    since: datetime
+    by: str
+    rollout: str
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -83,23 +114,45 @@ class Registry:
 
     def versions(self, model: str, *, before: str | None = None, limit: int = PAGE) -> list[ModelVersion]:
         """Versions from the newest declared time on; ``before`` is a key to go on from."""
-        page = self._documents.list(f"models/{model}/versions", after=before, descending=True, limit=limit)
-        return [stored(document, ModelVersion).value for document in page]
+        versions: list[ModelVersion] = []
+        while len(versions) < limit:
+            wanted = limit - len(versions)
+            page = self._documents.list(f"models/{model}/versions", after=before, descending=True, limit=wanted)
+            versions += [entry.value for entry in map(_entry, page) if isinstance(entry.value, ModelVersion)]
+            if len(page) < wanted:
+                break
+            before = page[-1].path.rsplit("/", 1)[1]
+        return versions
 
     def standing_before(self, model: str, key: str) -> Standing:
-        """The fold's standing just before ``key``, from the version there."""
-        previous = self.versions(model, before=key, limit=1)
-        return previous[0].standing if previous else Standing()
+        """The fold's standing just before ``key``, from the version or command there."""
+        page = self._documents.list(f"models/{model}/versions", after=key, descending=True, limit=1)
+        return _entry(page[0]).value.standing if page else Standing()
 
-    def versions_after(self, model: str, key: str) -> Iterator[Stored[ModelVersion]]:
-        """Versions beyond ``key`` in the fold's order, read page by page as they are taken."""
+    def entries_after(self, model: str, key: str) -> Iterator[Stored[Entry]]:
+        """Versions and commands beyond ``key`` in the fold's order, read page by page as they are taken."""
         while True:
             page = self._documents.list(f"models/{model}/versions", after=key, limit=PAGE)
-            for document in page:
-                yield stored(document, ModelVersion)
+            yield from map(_entry, page)
             if len(page) < PAGE:
                 return
             key = page[-1].path.rsplit("/", 1)[1]
+
+    def history(self, model: str, *, before: str | None = None, limit: int = PAGE) -> list[tuple[str, HistoryEntry]]:
+        """What was committed about the model, the newest first, each with its number."""
+        page = self._documents.list(f"models/{model}/history", after=before, descending=True, limit=limit)
+        return [(document.path.rsplit("/", 1)[1], stored(document, HistoryEntry).value) for document in page]
+
+    def served_at(self, model: str, moment: datetime) -> Served | None:
+        """What served at ``moment``; None if nothing did."""
+        after = order_key(moment, "~")  # beyond every number
+        page = self._documents.list(f"models/{model}/served", after=after, descending=True, limit=1)
+        return stored(page[0], Served).value if page else None
+
+    def ledger_entry(self, model: str, digest: str) -> LedgerEntry | None:
+        """Whether content with this digest has fallen before."""
+        document = self._documents.get(self.ledger_path(model, digest))
+        return stored(document, LedgerEntry).value if document else None
 
     def rollout(self, model: str, rollout: str) -> Stored[Rollout] | None:
         """A rollout by its id."""
@@ -131,14 +184,21 @@ class Registry:
         """All or nothing; raises Conflict if anything read for it changed meanwhile."""
         self._documents.commit(writes)
 
-    def commit_about(self, head: Stored[ModelHead], new: ModelHead, writes: Sequence[Write] = ()) -> None:
+    def commit_about(
+        self, head: Stored[ModelHead], new: ModelHead, writes: Sequence[Write] = (), note: HistoryEntry | None = None
+    ) -> None:
         """Commit writes about a model, if nothing else was committed about it since its head was read.
+
+        ``note`` becomes the next entry of the model's history, which is only ever added to.
 
         The head always changes: Firestore keeps the revision of a document that is replaced by its equal, and a
         decision made on what stood beside it before would go through.
         """
         counted = msgspec.structs.replace(new, changes=head.value.changes + 1)
-        self.commit([head.write(counted), *writes])
+        noted = (
+            [] if note is None else [Create(f"{head.path}/history/{counted.changes:010d}", msgspec.to_builtins(note))]
+        )
+        self.commit([head.write(counted), *writes, *noted])
 
     def naming(self, version: ModelVersion, old: Stored[ModelVersion] | None) -> list[Write]:
         """The writes that let the version's name lead to its key, and remove what stood under an older key."""
@@ -154,6 +214,16 @@ class Registry:
             Stored(path, VersionName(version.key), revision).write(VersionName(version.key)),
             Delete(old.path, old.revision),
         ]
+
+    @staticmethod
+    def ledger_path(model: str, digest: str) -> str:
+        """The document of content that fell."""
+        return f"models/{model}/ledger/{digest}"
+
+    @staticmethod
+    def served_path(model: str, since: datetime, rollout: str) -> str:
+        """The document that says that a version began to serve."""
+        return f"models/{model}/served/{order_key(since, rollout)}"
 
     @staticmethod
     def version_path(model: str, key: str) -> str:
@@ -174,3 +244,9 @@ class Registry:
     def quarantine_path(digest: str) -> str:
         """The document of something quarantined."""
         return f"quarantine/{digest}"
+
+
+def _entry(document: Document) -> Stored[Entry]:
+    if document.data.get("kind") == "command":
+        return Stored(document.path, msgspec.convert(document.data, Command), document.revision)
+    return Stored(document.path, msgspec.convert(document.data, ModelVersion), document.revision)

@@ -1,7 +1,8 @@
-"""The JSON API: which path is answered by what. Pure reads of the registry and of the endpoint as it is now."""
+"""The JSON API: which path is answered by what. Reads of the registry and the endpoint; commands are in commands.py."""
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -10,8 +11,9 @@ from werkzeug.routing import Map, Rule
 
 from modeldrop import __version__
 from modeldrop.domain.model_head import ModelHead
-from modeldrop.domain.versions import ModelVersion
+from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.errors import InvalidName, ModeldropError, TransientError
+from modeldrop.web.commands import COMMANDS, Request, carry_out
 from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
 
@@ -21,8 +23,10 @@ MOST_ROWS = 200
 Arguments = Mapping[str, str]
 
 
-def answer(services: Services, method: str, path: str, query: Arguments) -> dict[str, Any] | Problem:
-    """The answer to a request, or the problem with it."""
+def answer(
+    services: Services, method: str, path: str, query: Arguments, request: Request | None = None
+) -> dict[str, Any] | Problem:
+    """The answer to a request, or the problem with it. ``request`` is what a command needs besides."""
     try:
         route, arguments = ROUTES.bind("api").match("/" + path.strip("/"), method=method)
         limit, before = _page(query)
@@ -31,7 +35,9 @@ def answer(services: Services, method: str, path: str, query: Arguments) -> dict
     except ValueError as error:
         return bad_request(str(error))
     try:
-        return HANDLERS[route](services, {**arguments, "before": before}, limit)
+        if route in COMMANDS:
+            return carry_out(services, arguments["model"], route, request or Request("", b"", None))
+        return HANDLERS[route](services, {**arguments, "before": before, "query": query}, limit)
     except InvalidName as error:  # a page after something that can be no id
         return bad_request(str(error))
     except TransientError as error:
@@ -67,9 +73,18 @@ def _model(services: Services, arguments: dict[str, Any], limit: int) -> dict[st
     aliases = {
         "production": production.version if production else None,
         "previous": previous.version if previous else None,
+        "staging": _staging(services, head.value),
         "latest": latest[0].version if latest else None,
     }
     return _model_row(services, head.value) | {"aliases": aliases}
+
+
+def _staging(services: Services, head: ModelHead) -> str | None:
+    """What comes next: the version that is rolling out, else the newest that waits for approval."""
+    if head.rollout is not None:
+        return head.desired
+    versions = services.registry.versions(head.model)
+    return next((v.version for v in versions if v.status is Status.AWAITING_APPROVAL), None)
 
 
 def _model_row(services: Services, head: ModelHead) -> dict[str, Any]:
@@ -135,6 +150,32 @@ def _explain(services: Services, arguments: dict[str, Any], limit: int) -> dict[
     return {"model": arguments["model"], "version": arguments["version"], "status": found.value.status} | decision
 
 
+def _standing(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
+    """What the next version would be judged by. A model nobody knows has a standing too: nobody to beat."""
+    head = services.registry.head(arguments["model"]).value
+    policy = services.registry.policy(arguments["model"]).value
+    gate = {"digest": policy.digest, "gate": msgspec.to_builtins(policy.policy.gate)}
+    return {"model": head.model, "policy": gate, **msgspec.to_builtins(head.last_standing)}
+
+
+def _history(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    model, at = arguments["model"], arguments["query"].get("at")
+    if services.registry.head(model).revision is None:
+        return _no_model(arguments)
+    if at is not None:
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError:
+            return bad_request(f"at must be an ISO 8601 time, not {at[:64]!a}")
+        served = services.registry.served_at(model, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return {"at": at, "served": msgspec.to_builtins(served)}
+    entries = services.registry.history(model, before=arguments["before"], limit=limit)
+    return {
+        "history": [{"number": number, **msgspec.to_builtins(entry)} for number, entry in entries],
+        "next": entries[-1][0] if len(entries) == limit else None,
+    }
+
+
 def _rollouts(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
     if services.registry.head(arguments["model"]).revision is None:
         return _no_model(arguments)
@@ -170,6 +211,8 @@ HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | P
     "versions": _versions,
     "version": _version,
     "explain": _explain,
+    "standing": _standing,
+    "history": _history,
     "rollouts": _rollouts,
     "rollout": _rollout,
     "quarantine": _quarantine,
@@ -197,10 +240,13 @@ def _routes() -> Map:
         (f"{model}/versions", "versions"),
         (version, "version"),
         (f"{version}/explain", "explain"),
+        (f"{model}/standing", "standing"),
+        (f"{model}/history", "history"),
         (f"{model}/rollouts", "rollouts"),
         (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
     ]
     rules = [Rule(rule, endpoint=name, methods=["GET"]) for rule, name in rows]
+    rules += [Rule(f"{model}:{command}", endpoint=command, methods=["POST"]) for command in COMMANDS]
     return Map(rules, converters={"regex": Pattern}, merge_slashes=False)
 
 

@@ -67,6 +67,19 @@ def versions_table(answer: Answer) -> Table:
     return _table(["version", "status", "score", "declared", "digest"], rows)
 
 
+def history_table(answer: Answer) -> Table:
+    """The audit trail, the newest first."""
+    rows = [[entry[name] for name in ("at", "version", "what", "by", "why")] for entry in answer["history"]]
+    return _table(["at", "version", "what", "by", "why"], rows)
+
+
+def served_table(answer: Answer) -> Table:
+    """What served at a time."""
+    served = answer["served"]
+    rows = [[served[name] for name in ("version", "since", "by", "rollout", "digest")]] if served else []
+    return _table(["version", "since", "by", "rollout", "digest"], rows)
+
+
 def decision_table(answer: Answer) -> Table:
     """A decision: its terms, and the reasons below."""
     rows = []
