@@ -104,6 +104,10 @@ def test_approval_by_hand(control: Control) -> None:
     assert control.tell_version("v1") == "awaiting_approval"
     control.settle()
     assert control.traffic == {}
+    assert control.record("v1", "rejection.json") is None
+    info = control.record("v1", "deployment_info.json")
+    assert info is not None
+    assert (info["status"], info["rule"]) == ("awaiting_approval", "awaiting_approval")
     assert approve_version(control.services, MODEL, "v1", by="bob").status == "refused", (
         "who made it does not approve it"
     )

@@ -85,7 +85,7 @@ def _records(version: ModelVersion) -> dict[str, dict[str, Any] | None]:
         waiting = facts | {"waiting_for": version.waiting_for}
         return {DEPLOYMENT_INFO_NAME: waiting, COMPARISON_NAME: None, REJECTION_NAME: None}
     summary = facts | {name: decision[name] for name in ("verdict", "rule", "reasons", "score")}
-    if version.is_approved:
+    if version.is_approved or version.status is Status.AWAITING_APPROVAL:
         return {DEPLOYMENT_INFO_NAME: summary, COMPARISON_NAME: facts | decision, REJECTION_NAME: None}
     served = version.status is not Status.REJECTED  # rejected afterwards, when an earlier version turned up
     return {
