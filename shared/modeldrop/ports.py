@@ -126,6 +126,15 @@ class Bucket(Protocol):
         Raises TooLarge, without downloading it, if the object is larger than ``limit_bytes``.
         """
 
+    def digest(self, name: str, *, generation: int) -> str | None:
+        """SHA-256 (lower-case hex) of the bytes of that generation, read piece by piece; None if it is not live."""
+
+    def copy(self, source: str, *, generation: int, target: str) -> BucketObject | None:
+        """A new object with the bytes of that generation of ``source``; None if that one is not live.
+
+        Raises Conflict if there is a live ``target``: what is there is never overwritten.
+        """
+
     def write(self, name: str, data: bytes, *, if_generation: int, content_type: str) -> BucketObject:
         """Write if the live generation is ``if_generation`` (0: if there is no live object); else Conflict."""
 

@@ -47,6 +47,8 @@ class Settings:
     """Largest number of machines of a deployed version."""
     artifact_wait_seconds: int = 900
     """How long a package may wait for artifacts that are not there yet before it is rejected."""
+    signing_keys: Path | None = None
+    """JSON file ``{"key id": "secret in base64", …}`` that signatures of packages are checked with."""
     auth: str | None = None
     """Who may call the API: ``iam`` (Cloud Run checks callers) or ``none`` (local only). No default in the cloud."""
     log_level: str = "INFO"

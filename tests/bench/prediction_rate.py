@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from modeldrop.adapters.local.process_model_server import ServingTableReader
-from modeldrop.localcloud.serving_supervisor import PREDICT_ROUTE
+from modeldrop.adapters.local.serving_table import ServingTableReader
+from modeldrop.localcloud.serving_process import PREDICT_ROUTE
 from tests.bench.measuring import Note, Reference, Row, rate, until
 from tests.bench.running_cloud import NO_BAKE, Cloud, flight, flights_metadata, running_cloud
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from modeldrop.localcloud.serving_supervisor import start_worker
+from modeldrop.localcloud.serving_process import start_worker
 from tests.bench.cold_import import ROOT
 from tests.bench.measuring import Aim, Note, Reference, Row, timed, until
 from tests.bench.running_cloud import (

@@ -4,6 +4,7 @@ First what holds for both, then what only a folder can meet, then what only a se
 """
 
 import fcntl
+import hashlib
 import itertools
 import os
 import shutil
@@ -214,6 +215,9 @@ def test_bad_names_are_refused_by_every_method(bucket: Bucket, name: str) -> Non
         lambda: bucket.read(name, limit_bytes=LIMIT),
         lambda: write(bucket, name, b""),
         lambda: bucket.delete(name, if_generation=1),
+        lambda: bucket.digest(name, generation=1),
+        lambda: bucket.copy(name, generation=1, target="a"),
+        lambda: bucket.copy("a", generation=1, target=name),
     ]
     if name not in ("", "..", "a/"):  # those are the start of good ones
         calls.append(lambda: bucket.list(name, limit=10))
@@ -342,6 +346,60 @@ def test_bytes_and_generation_belong_together_while_somebody_writes(bucket: Buck
     for found, data in seen:
         assert written[found.generation] == data
         assert found.size == len(data)
+
+
+def test_the_digest_is_of_one_generation(bucket: Bucket) -> None:
+    data = bytes(range(256)) * 80_000  # more than one piece
+    first = write(bucket, "a", data)
+    assert bucket.digest("a", generation=first.generation) == hashlib.sha256(data).hexdigest()
+    second = write(bucket, "a", b"", first.generation)
+    assert bucket.digest("a", generation=first.generation) is None
+    assert bucket.digest("a", generation=second.generation) == hashlib.sha256().hexdigest()
+    assert bucket.digest("b/c", generation=first.generation) is None
+
+
+@pytest.mark.parametrize("size", [0, 10, 9 * 1024 * 1024])
+def test_a_copy_has_the_same_bytes_and_a_life_of_its_own(bucket: Bucket, size: int) -> None:
+    data = b"x" * size
+    original = write(bucket, "a/b", data)
+    copied = bucket.copy("a/b", generation=original.generation, target="c/d/e")
+    assert copied is not None
+    assert copied.generation != original.generation
+    write(bucket, "a/b", b"other", original.generation)
+    assert bucket.read("c/d/e", limit_bytes=LIMIT) == (copied, data)
+
+
+def test_only_the_generation_asked_for_is_copied(bucket: Bucket) -> None:
+    first = write(bucket, "a", b"first")
+    write(bucket, "a", b"second", first.generation)
+    for name, generation in (("a", first.generation), ("a", 0), ("a", -1), ("nothing", first.generation)):
+        assert bucket.copy(name, generation=generation, target="b") is None
+    assert bucket.stat("b") is None
+
+
+def test_a_copy_overwrites_nothing(bucket: Bucket) -> None:
+    original, there = write(bucket, "a", b"new"), write(bucket, "b", b"old")
+    for target in ("a", "b"):
+        with pytest.raises(Conflict):
+            bucket.copy("a", generation=original.generation, target=target)
+    assert bucket.read("b", limit_bytes=LIMIT) == (there, b"old")
+
+
+def test_one_of_many_copies_wins(bucket: Bucket) -> None:
+    originals = [write(bucket, f"from/{number}", b"%d" % number) for number in range(6)]
+    start = threading.Barrier(6)
+
+    def copy(original: BucketObject) -> BucketObject | None:
+        start.wait()
+        try:
+            return bucket.copy(original.name, generation=original.generation, target="to")
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(copy, originals))
+    [winner] = [number for number, outcome in enumerate(outcomes) if outcome]
+    assert bucket.read("to", limit_bytes=LIMIT) == (outcomes[winner], b"%d" % winner)
 
 
 # --- a folder --------------------------------------------------------------------------------------------------
@@ -657,6 +715,40 @@ def test_a_lock_somebody_sits_on_is_unavailable(root: Path) -> None:
     assert write(bucket, "b", b"").name == "b"
 
 
+def test_a_copy_is_not_changed_by_writing_into_its_source(folder: FolderBucket, root: Path) -> None:
+    original = write(folder, "a", b"first")
+    folder.copy("a", generation=original.generation, target="b")
+    with (root / "a").open("r+b") as file:
+        file.write(b"other")
+    assert (root / "b").read_bytes() == b"first"
+    assert [path.name for path in (root.parent / ".bucket-writes").iterdir()] == ["lock"]
+
+
+def test_copying_and_hashing_follow_no_links(folder: FolderBucket, root: Path, tmp_path: Path) -> None:
+    original = write(folder, "a", b"")
+    (tmp_path / "outside").write_bytes(b"secret")
+    (root / "link").symlink_to(tmp_path / "outside")
+    for call in (
+        lambda: folder.digest("link", generation=1),
+        lambda: folder.copy("link", generation=1, target="b"),
+        lambda: folder.copy("a", generation=original.generation, target="link"),
+    ):
+        with pytest.raises(Refused):
+            call()
+    assert (tmp_path / "outside").read_bytes() == b"secret"
+    assert folder.stat("b") is None
+
+
+def test_what_a_killed_copy_left_is_cleared_away_and_one_under_way_is_not(folder: FolderBucket, root: Path) -> None:
+    original = write(folder, "a", b"data")
+    writes = root.parent / ".bucket-writes"
+    (writes / "copy-dead").write_bytes(b"half")
+    with (writes / "copy-alive").open("wb") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert folder.copy("a", generation=original.generation, target="b")
+        assert sorted(path.name for path in writes.iterdir()) == ["copy-alive", "lock"]
+
+
 # --- Cloud Storage ---------------------------------------------------------------------------------------------
 
 
@@ -810,6 +902,46 @@ def test_an_object_replaced_again_and_again_is_unavailable(server: StorageServer
     assert storage.read("a", limit_bytes=LIMIT)
 
 
+@pytest.mark.parametrize("damage", ["cut", "corrupt"])
+def test_a_digest_is_never_of_damaged_bytes(
+    server: StorageServer, storage: StorageBucket, damage: Literal["cut", "corrupt"]
+) -> None:
+    stored = server.put("models", "a", bytes(range(256)) * 1000)
+    server.damage_next_download(damage)
+    right = hashlib.sha256(stored.data).hexdigest()
+    if damage == "corrupt":
+        with pytest.raises(Unavailable, match="whole"):
+            storage.digest("a", generation=stored.generation)
+    assert storage.digest("a", generation=stored.generation) == right
+    assert server.unused_faults() == 0
+
+
+def test_an_object_replaced_while_it_is_hashed_has_no_digest(server: StorageServer, storage: StorageBucket) -> None:
+    stored = server.put("models", "a", b"x" * 9 * 1024 * 1024)
+    server.before_next("download", lambda: None)
+    server.before_next("download", lambda: server.put("models", "a", b"y" * 9 * 1024 * 1024))
+    assert storage.digest("a", generation=stored.generation) is None
+    assert server.unused_faults() == 0
+
+
+def test_an_object_replaced_while_it_is_copied_is_not_copied(server: StorageServer, storage: StorageBucket) -> None:
+    stored = server.put("models", "a", b"x" * 3 * 1024 * 1024)
+    server.before_next("copy", lambda: None)
+    server.before_next("copy", lambda: server.put("models", "a", b"y"))
+    assert storage.copy("a", generation=stored.generation, target="b") is None
+    assert sorted(server.objects("models")) == ["a"]
+
+
+def test_a_copy_whose_answer_is_lost_is_found_by_reading(server: StorageServer, storage: StorageBucket) -> None:
+    stored = server.put("models", "a", b"data")
+    server.drop_next(kind="copy", after_effect=True)
+    with pytest.raises(Unavailable):
+        storage.copy("a", generation=stored.generation, target="b")
+    with pytest.raises(Conflict):
+        storage.copy("a", generation=stored.generation, target="b")
+    assert server.objects("models")["b"].data == b"data"
+
+
 @pytest.mark.parametrize("status", [404, 410, 503])
 def test_a_lost_upload_session_is_unavailable(server: StorageServer, storage: StorageBucket, status: int) -> None:
     data = b"x" * (9 * 1024 * 1024)
@@ -835,6 +967,8 @@ def test_a_bucket_that_is_not_there_is_not_an_empty_one(server: StorageServer) -
                 call(bucket)
         with pytest.raises(NotFound, match="bucket does not exist"):
             bucket.delete("a", if_generation=1)
+        with pytest.raises(NotFound, match="bucket does not exist"):
+            bucket.copy("a", generation=1, target="b")
 
 
 def test_a_server_that_is_not_there_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from threading import Barrier
 import msgspec
 import pytest
 
-from modeldrop.adapters.gcp.vertex_model_server import connect, deployed_id, endpoint_id, model_id
+from modeldrop.adapters.gcp.vertex_ids import deployed_id, endpoint_id, model_id
+from modeldrop.adapters.gcp.vertex_model_server import connect
 from modeldrop.errors import ConfigurationError, Conflict, NotFound, Refused, Unavailable
 from modeldrop.ports import Operation
 from tests.contract.model_server_system import bring_up, carry_out, finished, listed, observed, until

@@ -4,267 +4,41 @@ Around them: the official Firestore emulator, a Cloud Storage and a Vertex AI of
 and an Eventarc that delivers every event several times, in every wrapping, until it is acknowledged.
 """
 
-import base64
 import json
 import os
-import random
 import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 import httpx
+import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client as StorageClient
 
 from modeldrop.adapters.gcp import firestore_documents
 from modeldrop.adapters.gcp.storage_bucket import StorageBucket
-from modeldrop.adapters.gcp.vertex_model_server import endpoint_id
+from modeldrop.adapters.gcp.vertex_ids import endpoint_id
 from modeldrop.records.registry import Registry
 from modeldrop.settings import Settings
-from tests.servers.storage import StorageServer, StoredObject
+from tests.e2e.eventarc import Eventarc
+from tests.e2e.function_process import DEADLINE_SECONDS, REPOSITORY, FunctionInstance, until
+from tests.servers.storage import StorageServer
 from tests.servers.vertex import Effect, VertexServer
 
-REPOSITORY = Path(__file__).parents[2]
 PACKAGES = REPOSITORY / "examples" / "flights" / "packages"
 BUCKET = "models-of-flights"
 OURS = ("deployment_info.json", "model_comparison.json", "rejection.json")
 IMAGE = "us-docker.pkg.dev/test-project/modeldrop/predict@sha256:" + "0" * 64
-DEADLINE_SECONDS = 30.0
 QUICK = "rollout: {steps: [5, 20, 50, 100], bake_seconds: 0, keep_warm_seconds: 0}\n"
 """A policy: every step, as fast as the platform answers; nothing is kept warm."""
 
-RETRY_SECONDS = 30.0
-_PAUSE_SECONDS = 0.05
-_FINALIZED = "google.cloud.storage.object.v1.finalized"
+STEPS = {"v1": 100}, {"v1": 95, "v2": 5}, {"v1": 80, "v2": 20}, {"v1": 50, "v2": 50}, {"v2": 100}
+"""Every split on the way from v1 to v2 under that policy."""
 
-Request = tuple[dict[str, str], bytes]
-Event = tuple[str, int]
-"""Name and generation of the object."""
 Json = dict[str, Any]
-T = TypeVar("T")
-
-
-def until(look: Callable[[], T | None], what: str) -> T:
-    """The first look that finds something; fails after ``DEADLINE_SECONDS``."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {DEADLINE_SECONDS:g} s: {what}"
-        time.sleep(0.01)
-    return seen
-
-
-def binary(bucket: str, name: str, generation: int) -> Request:
-    """As Eventarc calls a function: a CloudEvent whose attributes are headers."""
-    headers = {f"ce-{key}": value for key, value in _attributes(bucket, name).items()}
-    return headers | {"content-type": "application/json"}, json.dumps(_data(bucket, name, generation)).encode()
-
-
-def structured(bucket: str, name: str, generation: int) -> Request:
-    """As ``gcloud functions call --cloud-event`` does: the whole CloudEvent in the body."""
-    event = _attributes(bucket, name) | {"datacontenttype": "application/json", "data": _data(bucket, name, generation)}
-    return {"content-type": "application/cloudevents+json"}, json.dumps(event).encode()
-
-
-def pushed(bucket: str, name: str, generation: int) -> Request:
-    """As a Pub/Sub subscription to the bucket's own notifications pushes it."""
-    attributes = {
-        "eventType": "OBJECT_FINALIZE",
-        "bucketId": bucket,
-        "objectId": name,
-        "objectGeneration": str(generation),
-        "payloadFormat": "JSON_API_V1",
-    }
-    data = base64.b64encode(json.dumps(_data(bucket, name, generation)).encode()).decode()
-    message = {"attributes": attributes, "data": data, "messageId": "1", "publishTime": "2026-01-05T09:00:00Z"}
-    push = {"message": message, "subscription": "projects/p/subscriptions/uploads"}
-    return {"content-type": "application/json"}, json.dumps(push).encode()
-
-
-WRAPPINGS: tuple[Callable[[str, str, int], Request], ...] = (binary, structured, pushed)
-
-
-class Eventarc:
-    """Delivers each event once in every wrapping, to the instances in turn, several at a time."""
-
-    def __init__(self, bucket: str, targets: Sequence[str]) -> None:
-        self._bucket = bucket
-        self._targets = targets
-        self._turn = count()
-        self._http = httpx.Client(trust_env=False, timeout=RETRY_SECONDS)
-        self._pool = ThreadPoolExecutor(4)
-        self._guard = threading.RLock()
-        self._closing = threading.Event()
-        self._seen: set[Event] = set()
-        self._held: list[Event] | None = None
-        self._under_way = 0
-        self._failures: list[Exception] = []
-        self.answers: list[tuple[str, str]] = []
-        """Object name and what the function said of it, for each acknowledged event."""
-        self.refusals: list[tuple[str, str]] = []
-        """Object name and what happened instead, for each delivery that was not acknowledged."""
-
-    def finalized(self, name: str, generation: int) -> None:
-        """The bucket tells of a new object."""
-        with self._guard:
-            self._seen.add((name, generation))
-            if self._held is not None:
-                self._held.append((name, generation))
-            else:
-                self.deliver([(name, generation)])
-
-    def hold(self) -> None:
-        """Keep events from now on, until ``release``."""
-        with self._guard:
-            self._held = []
-
-    def held(self) -> list[Event]:
-        """The events kept since ``hold``."""
-        with self._guard:
-            return list(self._held or [])
-
-    def release(self, *, shuffled: bool = False) -> None:
-        """Deliver the events kept, and all later ones at once."""
-        with self._guard:
-            events, self._held = self._held or [], None
-        self.deliver(events, shuffled=shuffled)
-
-    def deliver(self, events: Sequence[Event], *, shuffled: bool = False) -> None:
-        """Deliver each event once in every wrapping, again if need be."""
-        deliveries = [(*event, wrap) for event in events for wrap in WRAPPINGS]
-        if shuffled:
-            random.shuffle(deliveries)
-        with self._guard:
-            self._under_way += len(deliveries)
-        for delivery in deliveries:
-            self._pool.submit(self._deliver, *delivery)
-
-    def call(self, target: str, request: Request) -> httpx.Response:
-        """One request to one instance, and no other if that fails."""
-        headers, body = request
-        return self._http.post(target, headers=headers, content=body)
-
-    def is_idle(self, objects: Callable[[], Iterable[StoredObject]]) -> bool:
-        """Whether nothing is under way, and no object is still to be told of. Raises what went wrong on the way."""
-        with self._guard:
-            if self._failures:
-                raise self._failures[0]
-            # Only looked at when no function is at work on an event: then nothing is being written.
-            return not self._under_way and {(one.name, one.generation) for one in objects()} <= self._seen
-
-    def answers_for(self, name: str) -> list[str]:
-        """What the function said of one object, once for each delivery."""
-        with self._guard:
-            return [answer for told, answer in self.answers if told == name]
-
-    def close(self) -> None:
-        """Give up what is under way."""
-        self._closing.set()
-        self._pool.shutdown()
-        self._http.close()
-
-    def _deliver(self, name: str, generation: int, wrap: Callable[[str, str, int], Request]) -> None:
-        try:
-            answer = self._until_acknowledged(name, wrap(self._bucket, name, generation))
-            with self._guard:
-                self.answers.append((name, answer))
-        except Exception as error:
-            with self._guard:
-                self._failures.append(error)
-        finally:
-            with self._guard:
-                self._under_way -= 1
-
-    def _until_acknowledged(self, name: str, request: Request) -> str:
-        deadline = time.monotonic() + RETRY_SECONDS
-        while True:
-            target = self._targets[next(self._turn) % len(self._targets)]
-            try:
-                answer = self.call(target, request)
-                if answer.status_code == 200:
-                    return str(answer.json()["status"])
-                said = f"{answer.status_code} {answer.text[:500]}"
-            except httpx.TransportError as error:  # the instance is gone, or went while it answered
-                said = repr(error)
-            with self._guard:
-                self.refusals.append((name, said))
-            if self._closing.wait(_PAUSE_SECONDS) or time.monotonic() > deadline:
-                raise AssertionError(f"the event of {name!a} was never acknowledged: {said}")
-
-
-class FunctionInstance:
-    """One instance of a function: a process that serves it on a port which stays the same over restarts."""
-
-    def __init__(self, name: str, environment: Mapping[str, str], folder: Path) -> None:
-        self._name = name
-        self._environment = {**environment, "HOME": str(folder)}  # gunicorn keeps a socket there
-        self._port = _free_port()
-        self._log = folder / f"{name}-{self._port}.log"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        """Start it; requests may come as soon as ``await_ready`` is back."""
-        assert self._process is None
-        source = REPOSITORY / "functions" / self._name / "main.py"
-        options = ["--target", self._name, "--source", str(source), "--host", "127.0.0.1", "--port", str(self._port)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "default", "-m", "functions_framework", *options],
-                env=self._environment,
-                cwd=self._log.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # the server and its workers are one group, and end together
-            )
-
-    def await_ready(self) -> None:
-        """Wait until it listens."""
-        until(self._listens, f"{self._name} listens")
-
-    def kill(self) -> None:
-        """``kill -9``, to the server and its workers: nothing gets to tidy up."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End it, whatever it takes."""
-        if self._process is not None:
-            self._end(signal.SIGTERM)
-
-    def log_text(self) -> str:
-        """What it printed."""
-        return self._log.read_text(errors="replace")
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, f"{self._name} ended: {self.log_text()[-3000:]}"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
-
-    def _end(self, first: signal.Signals) -> None:
-        process, self._process = self._process, None
-        assert process is not None
-        try:
-            os.killpg(process.pid, first)
-            process.wait(10)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            pass
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 class GcpCloud:
@@ -394,6 +168,17 @@ class GcpCloud:
         self.bucket.close()
 
 
+@pytest.fixture(scope="module")
+def cloud(firestore_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcpCloud]:
+    """One cloud for all tests of a file; each has models of its own.
+
+    At the end, over all that happened: an event not acknowledged was worth another try, never a bug.
+    """
+    with gcp_cloud(firestore_host, tmp_path_factory.mktemp("functions")) as running:
+        yield running
+        assert [error for error in running.unhandled_errors() if not error.startswith("modeldrop.errors.")] == []
+
+
 @contextmanager
 def gcp_cloud(firestore_host: str, folder: Path) -> Iterator[GcpCloud]:
     """Everything up: two instances of ``model_uploaded``, one of ``health_tick``, one of ``api``."""
@@ -418,21 +203,6 @@ def gcp_cloud(firestore_host: str, folder: Path) -> Iterator[GcpCloud]:
         yield cloud
 
 
-def _attributes(bucket: str, name: str) -> dict[str, str]:
-    return {
-        "specversion": "1.0",
-        "id": uuid.uuid4().hex,
-        "source": f"//storage.googleapis.com/projects/_/buckets/{bucket}",
-        "type": _FINALIZED,
-        "subject": quote(f"objects/{name}"),
-        "time": "2026-01-05T09:00:00Z",
-    }
-
-
-def _data(bucket: str, name: str, generation: int) -> dict[str, str]:
-    return {"kind": "storage#object", "bucket": bucket, "name": name, "generation": str(generation)}
-
-
 def _environment(firestore_host: str, project: str, storage_url: str, vertex_url: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MODELDROP_", "AIP_"))}
     return inherited | {
@@ -448,9 +218,3 @@ def _environment(firestore_host: str, project: str, storage_url: str, vertex_url
         "MODELDROP_PREDICT_IMAGE": IMAGE,
         "MODELDROP_SERVING_ACCOUNT": f"serving@{project}.iam.gserviceaccount.com",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -269,7 +269,10 @@ def test_an_event_with_a_hostile_name_is_acknowledged(cloud: Cloud, name: str) -
 
 
 def test_artifacts_that_are_not_there_yet_are_waited_for(cloud: Cloud) -> None:
-    manifest = json.dumps({"files": {"weights.bin": {}, "words.txt": {}}})
+    contents = {"metadata.json": _text(), "weights.bin": b"w", "words.txt": b"w"}
+    raw = {name: data.encode() if isinstance(data, str) else data for name, data in contents.items()}
+    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in raw.items()}
+    manifest = json.dumps({"files": listed})
     for model in ("patient", "forgotten"):
         cloud.put(f"policies/{model}.yaml", QUICK)
         cloud.put(f"models/{model}/v1/manifest.json", manifest)

@@ -18,7 +18,8 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from modeldrop.adapters.local.process_model_server import ProcessModelServer, ServingTableReader
+from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.serving_table import ServingTableReader
 from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
 from modeldrop.localcloud.traffic_router import TrafficRouter
 from modeldrop.ports import ServedVersion

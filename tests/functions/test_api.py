@@ -107,6 +107,8 @@ def test_promotion_by_force_and_its_trace(client: Any, control: Control) -> None
     then = client.get(f"/v1/models/{MODEL}/history", query_string={"at": before}).json["served"]
     now = client.get(f"/v1/models/{MODEL}/history", query_string={"at": control.clock.now.isoformat()}).json["served"]
     assert (then["version"], then["by"], now["version"], now["by"]) == ("v1", "gate", "v2", "local operator")
+    assert "first model" in then["why"]
+    assert now["why"] == "promoted by local operator; the gate had it rejected"
     assert client.get(f"/v1/models/{MODEL}/history?at=2020-01-01").json["served"] is None
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from modeldrop.adapters.local.process_model_server import Deployment, ProcessModelServer, ServingTableReader
+from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.serving_table import Deployment, ServingTableReader
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import OUR_FILES
 from modeldrop.domain.versions import ModelVersion, Status

@@ -31,8 +31,10 @@ import google_crc32c
 
 MAX_PAGE = 1000
 MAX_NAME_BYTES = 1024
+COPIED_PER_CALL = 1024 * 1024  # a larger copy needs another call, as between locations of the real one
+_COPY_PATH = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/o/([^/]+)")
 Finalized = Callable[[str, int], None]
-Kind = Literal["stat", "download", "list", "upload", "chunk", "delete"]
+Kind = Literal["stat", "download", "list", "upload", "chunk", "delete", "copy"]
 
 
 class ErrorAnswer(Exception):
@@ -212,6 +214,9 @@ class StorageServer:
         """Serve one request. Raises ErrorAnswer or Dropped."""
         parts = urlsplit(target)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if method == "POST" and (names := _COPY_PATH.fullmatch(parts.path)):
+            source = [unquote(name, errors="strict") for name in names.groups()]
+            return self._serve("copy", lambda: self._copy(*source, query))
         path = re.fullmatch(r"(/upload|/download)?/storage/v1/b/([^/]+)(/o(?:/([^/]+))?)?", parts.path)
         if path is None:
             raise ErrorAnswer(400, f"this server does not know {parts.path}")
@@ -224,7 +229,11 @@ class StorageServer:
             routes = self._routes(bucket, name or "", query, headers, body)
             if route not in routes:
                 raise ErrorAnswer(400, f"this server does not do {method} {parts.path}")
-            kind, serve = routes[route]
+            return self._serve(*routes[route])
+
+    def _serve(self, kind: Kind | None, serve: Callable[[], Answer]) -> Answer:
+        """Serve a request of a kind, with what the script has for it."""
+        with self._lock:
             self._intervene(kind)
             fault = self._next_fault(kind)
             if fault and not fault.after_effect:
@@ -285,9 +294,12 @@ class StorageServer:
             "X-Goog-Stored-Content-Length": str(len(found.data)),
             "X-Goog-Stored-Content-Encoding": "identity",
         }
-        if part := re.fullmatch(r"bytes=(\d+)-", headers.get("Range", "")):
-            data, status = data[int(part[1]) :], 206
-            answer_headers["Content-Range"] = f"bytes {part[1]}-{len(found.data) - 1}/{len(found.data)}"
+        if part := re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range", "")):
+            first, last = int(part[1]), min(int(part[2] or len(data)), len(data) - 1)
+            if first > last:
+                raise ErrorAnswer(416, "Requested range not satisfiable")
+            data, status = data[first : last + 1], 206
+            answer_headers["Content-Range"] = f"bytes {first}-{last}/{len(found.data)}"
         damage = self._damages.pop(0) if self._damages else None
         if damage == "corrupt":
             data = bytes([data[0] ^ 1]) + data[1:]
@@ -310,6 +322,23 @@ class StorageServer:
         self._live(bucket, name, query)
         del self._objects[bucket][name]
         return Answer(b"", 204)
+
+    def _copy(self, from_bucket: str, source: str, bucket: str, target: str, query: dict[str, str]) -> Answer:
+        """One call of a copy. The token of an unfinished one says how far it is."""
+        for name in (from_bucket, bucket):
+            if name not in self._objects:
+                raise ErrorAnswer(404, "The specified bucket does not exist.")
+        generation = {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
+        found = self._live(from_bucket, source, generation)
+        copied = int(query.get("rewriteToken", 0)) + COPIED_PER_CALL
+        progress = {"kind": "storage#rewriteResponse", "objectSize": str(len(found.data))}
+        if copied < len(found.data):
+            _check_preconditions(self._objects[bucket].get(target), query, unmet_not_match=412)
+            more = {"totalBytesRewritten": str(copied), "done": False, "rewriteToken": str(copied)}
+            return self._json(progress | more)
+        new = self.store(bucket, {"name": target}, found.data, found.content_type, query)
+        done = {"totalBytesRewritten": progress["objectSize"], "done": True, "resource": new.resource(self.url)}
+        return self._json(progress | done)
 
     def _upload(self, bucket: str, query: dict[str, str], headers: Any, body: bytes) -> Answer:
         if query.get("uploadType") == "multipart":

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeldrop.domain.gate import decide
@@ -167,6 +167,7 @@ def test_nan_and_infinities_never_reach_a_score(place: str, number: str) -> None
         read_metadata(content.encode(), location, NOW)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from([*D1_METRICS, *D3, "f1", "auc"]), st.floats(allow_nan=False, allow_infinity=False))
 )

@@ -18,6 +18,8 @@ from werkzeug.wrappers import Request, Response
 
 from modeldrop.cli import app
 from modeldrop.domain.versions import Decision
+from modeldrop.errors import Unavailable
+from modeldrop.handlers.judge_file import judge_file, measure_of_answer
 from modeldrop.web.api import answer
 from modeldrop.web.problem import Problem
 from tests.handlers.control import FAST, MODEL, Control, metadata
@@ -95,6 +97,25 @@ def test_against_another_package() -> None:
     decision = json.loads(worse.stdout)
     assert (decision["model"], decision["version"], decision["rule"]) == ("flights", "v3", "no_improvement")
     assert run("gate", FLIGHTS / "v1", "--against", FLIGHTS / "v1").exit_code == 1  # a file is no better than itself
+
+
+def test_the_best_in_history_counts_in_a_dry_run_too(tmp_path: Path) -> None:
+    """As after an operator's promotion by force: what serves is not the best there was."""
+    standing = {"champion": {"version": "v2", "key": "2", "metrics": {"f1": 0.6}}}
+    best = {"best": {"version": "v1", "key": "1", "metrics": {"f1": 0.7}}}
+    measure = measure_of_answer({"policy": {"digest": "abc", "gate": {}}} | standing | best)
+    decision = judge_file(package(tmp_path / "v3", "v3", 0.65), None, measure).decision
+    assert (decision.verdict, decision.policy) == ("rejected", "abc")
+    assert [(c.version, c.role, c.passed) for c in decision.compared_with] == [
+        ("v2", "production", True),
+        ("v1", "best", False),
+    ]
+
+
+@pytest.mark.parametrize("reply", [{}, {"policy": 1}, {"policy": {"gate": {"floors": []}}}])
+def test_an_answer_of_something_else_is_no_measure(reply: dict[str, Any]) -> None:
+    with pytest.raises(Unavailable):
+        measure_of_answer(reply)
 
 
 def test_a_policy_file_decides(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from modeldrop.domain.versions import (
 )
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+steady = settings(deadline=None)  # a busy machine is no counterexample
 NAMES = sorted({metric for preset in PRESETS.values() for metric in preset.weights} | {"mae", "cost"})
 finite = st.floats(allow_nan=False, allow_infinity=False)
 unit = st.floats(0, 1)
@@ -78,6 +79,7 @@ def scored(number: int, metrics: dict[str, float]) -> ModelVersion:
     return version(number, Metadata("scorecard", metrics=metrics))
 
 
+@steady
 @given(metadata, standings, policies, st.booleans(), st.booleans())
 def test_a_stored_decision_replays_bit_for_bit(
     facts: Metadata, standing: Standing, policy: GatePolicy, signed: bool, approved: bool
@@ -97,6 +99,7 @@ def test_a_stored_decision_replays_bit_for_bit(
     assert msgspec.structs.replace(replay(other) or other, gate=policy) == decision
 
 
+@steady
 @given(metadata, standings, policies)
 def test_every_score_lies_between_0_and_1(facts: Metadata, standing: Standing, policy: GatePolicy) -> None:
     decision = decide(version(9, facts), standing, policy, None)
@@ -106,6 +109,7 @@ def test_every_score_lies_between_0_and_1(facts: Metadata, standing: Standing, p
     assert all(0 <= score <= 1 for score in [*own, *compared, *scaled])
 
 
+@steady
 @given(standings, policies, st.data())
 def test_a_better_figure_never_hurts(standing: Standing, policy: GatePolicy, data: st.DataObject) -> None:
     """Apart from a ceiling on what should be high, and a scale nobody stated: those limits are meant."""
@@ -127,6 +131,7 @@ EVERYTHING = st.fixed_dictionaries(dict.fromkeys(("f1", "auc", "accuracy"), unit
 histories = st.lists(EVERYTHING, min_size=1, max_size=8)
 
 
+@steady
 @given(histories)
 def test_the_champion_never_loses_to_what_it_beat(history: list[dict[str, float]]) -> None:
     policy = GatePolicy()
@@ -139,6 +144,7 @@ def test_the_champion_never_loses_to_what_it_beat(history: list[dict[str, float]
             assert decision.verdict == "rejected", (other, champion)
 
 
+@steady
 @given(histories, st.booleans())
 def test_nothing_is_compared_with_itself(history: list[dict[str, float]], judged_again: bool) -> None:
     versions = [scored(number, metrics) for number, metrics in enumerate(history)]
@@ -150,7 +156,7 @@ def test_nothing_is_compared_with_itself(history: list[dict[str, float]], judged
         assert all(c.version != each.version for c in each.decision.compared_with)
 
 
-@settings(max_examples=60)
+@steady
 @given(histories, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_count(history: list[dict[str, float]], chance: object) -> None:
     """Each arrival is folded in at its place, from the standing stored before it on, as the registry does it."""

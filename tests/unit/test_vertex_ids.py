@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeldrop.adapters.gcp.vertex_model_server import deployed_id, endpoint_id, model_id
+from modeldrop.adapters.gcp.vertex_ids import deployed_id, endpoint_id, model_id
 from modeldrop.ports import ServedVersion
 
 models = st.from_regex(r"[a-z][a-z0-9-]{0,62}", fullmatch=True)

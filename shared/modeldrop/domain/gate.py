@@ -6,11 +6,10 @@ the yardstick has and the candidate lacks is a reason to reject: leaving out a b
 of one's own (``custom``) every weighted metric must be there.
 
 A decision carries what it was made from, cut down to what can matter; ``domain.replay`` makes it again, bit for bit:
-sums are exactly rounded (``fsum``), so that not even the order of a stored map counts.
+weights are taken in an order of their own, so that the one in which a store gives a map back does not count.
 """
 
 from collections.abc import Collection
-from math import fsum
 
 import msgspec
 
@@ -73,8 +72,8 @@ def score_over(metrics: dict[str, float], weigh: Weighing, shared: dict[str, flo
     counted = [metric for metric in weigh.weights if metric in metrics and metric in shared]
     if not counted:
         return None
-    total = fsum(weigh.weights[metric] for metric in counted)
-    return fsum(weigh.weights[metric] * _scaled(metrics[metric], weigh.scale[metric]) for metric in counted) / total
+    total = sum(weigh.weights[metric] for metric in counted)
+    return sum(weigh.weights[metric] * _scaled(metrics[metric], weigh.scale[metric]) for metric in counted) / total
 
 
 def _verdict(
@@ -127,7 +126,7 @@ def _scaled(value: float, scale: tuple[float, float]) -> float:
 
 
 def _terms(metrics: dict[str, float], weigh: Weighing, policy: GatePolicy) -> list[Term]:
-    reported = fsum(weight for metric, weight in weigh.weights.items() if metric in metrics) or 1.0
+    reported = sum(weight for metric, weight in weigh.weights.items() if metric in metrics) or 1.0
     names = [*weigh.weights, *sorted((policy.floors.keys() | policy.ceilings.keys()) - weigh.weights.keys())]
     return [_term(name, metrics.get(name), weigh, policy, reported) for name in names]
 

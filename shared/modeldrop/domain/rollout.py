@@ -90,6 +90,7 @@ class Rollout(msgspec.Struct, frozen=True):
     deadline_seconds: float  # without any progress
     opened_at: datetime
     wanted_by: str = "gate"  # on whose word: the gate's, an approver's, an operator's
+    wanted_why: str = ""
     phase: Phase = Phase.UPLOADING
     phase_since: datetime | None = None
     step: int = 0

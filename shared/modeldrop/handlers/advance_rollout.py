@@ -61,7 +61,7 @@ def _went_live(services: Services, head: ModelHead, rollout: Rollout) -> tuple[M
     )
     head, writes = _with_status(services, head, rollout.key, Status.LIVE)
     path = services.registry.served_path(rollout.model, since, rollout.id)
-    served = Served(rollout.version, rollout.digest, since, rollout.wanted_by, rollout.id)
+    served = Served(rollout.version, rollout.digest, since, rollout.wanted_by, rollout.wanted_why, rollout.id)
     writes.append(Stored(path, served).write(served))
     if former is not None and former.key != rollout.key:
         head, more = _with_status(services, head, former.key, None)

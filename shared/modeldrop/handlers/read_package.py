@@ -1,45 +1,40 @@
 """Read a package as it lies in the bucket now: facts, problems, and artifacts still to come."""
 
 import hashlib
-from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from pathlib import Path
 
 import msgspec
 
 from modeldrop.domain.endpoint import ServedVersion
-from modeldrop.domain.packages import MANIFEST_NAME, OUR_FOLDER, VALIDATION_REPORT_NAME, PackageLocation, folder_time
+from modeldrop.domain.integrity import content_digest
+from modeldrop.domain.packages import METADATA_NAME, OUR_FOLDER, VALIDATION_REPORT_NAME, PackageLocation, folder_time
 from modeldrop.domain.versions import Metadata, ModelVersion, Status, order_key
-from modeldrop.errors import Conflict, FieldProblem, InvalidInput, InvalidName, TooLarge
+from modeldrop.errors import FieldProblem, InvalidInput, InvalidName, TooLarge
 from modeldrop.events import strict_json
 from modeldrop.events.field_errors import convert
 from modeldrop.events.metadata import METADATA_LIMIT_BYTES, read_metadata
+from modeldrop.handlers.package_contents import Contents, Read, keep_contents, read_contents, write_once
 from modeldrop.ports import Bucket, BucketObject
-
-MOST_FILES = 2_000
-RUNTIME_ARTIFACTS = {"onnx": ("model.onnx",)}
-METADATA_ONLY = frozenset({"scorecard", "gemini"})
 
 
 class _ValidationReport(msgspec.Struct, frozen=True):
     passed: bool | None = None
 
 
-class _Manifest(msgspec.Struct, frozen=True):
-    files: Annotated[dict[str, Any], msgspec.Meta(max_length=1_000)]
-
-
 class Package(msgspec.Struct, frozen=True):
-    """What was read: the version's facts without a decision, and the metadata's bytes (empty: too large to read)."""
+    """What was read: the version's facts without a decision, the metadata's bytes (empty: too large), and the files."""
 
     version: ModelVersion
     content: bytes
+    location: PackageLocation
+    contents: Contents = Contents()
 
 
 def read_package(
-    bucket: Bucket, location: PackageLocation, now: datetime, artifact_wait_seconds: float
+    bucket: Bucket, location: PackageLocation, now: datetime, artifact_wait_seconds: float, *, keys: Path | None = None
 ) -> Package | None:
-    """The package; None if its metadata is not there (not yet, or not any more)."""
+    """The package; None if its metadata is not there (not yet, or not any more). ``keys``: file of signing keys."""
     try:
         found = bucket.read(location.metadata_name, limit_bytes=METADATA_LIMIT_BYTES)
     except TooLarge:
@@ -50,57 +45,62 @@ def read_package(
         return None
     metadata_object, content = found
     metadata, problems = _read_metadata(content, location, metadata_object)
-    validation_passed, report_problems = _validation(bucket, location)
-    problems += report_problems
-    missing: list[str] = []
+    report, validation_passed, report_problems = _validation(bucket, location)
     wait_until = metadata_object.created_at + timedelta(seconds=artifact_wait_seconds)
-    if metadata is not None:
-        missing, artifact_problems = _missing_artifacts(bucket, location, metadata)
-        problems += artifact_problems
-        if missing and now >= wait_until:
-            problems += [FieldProblem(name, f"is not there after {artifact_wait_seconds:g} s") for name in missing]
-            missing = []
-    version = _version(location, metadata_object, content, metadata, problems)
-    return Package(
-        msgspec.structs.replace(
-            version,
-            validation_passed=validation_passed,
-            waiting_for=missing,
-            wait_until=wait_until if missing else None,
-        ),
-        content,
+    read = _whole_files(location, [found, report])
+    contents = read_contents(bucket, location, metadata, read, keys=keys, wait=now < wait_until)
+    problems += report_problems + contents.problems
+    missing = [location.prefix + path for path in contents.missing] if metadata is not None else []
+    if now >= wait_until:
+        problems += [FieldProblem(name, f"is not there after {artifact_wait_seconds:g} s") for name in missing]
+        missing = []
+    version = msgspec.structs.replace(
+        _version(location, metadata_object, content, metadata, problems),
+        content_digest=content_digest(contents.files) if contents.files and not problems else "",
+        signed_by=None if problems else contents.signed_by,
+        validation_passed=validation_passed,
+        waiting_for=missing,
+        wait_until=wait_until if missing else None,
     )
+    return Package(version, content, location, contents)
 
 
 def keep_verified(bucket: Bucket, package: Package) -> None:
-    """Put the metadata that was checked where nothing is ever overwritten, under its own digest."""
-    name = f"{_verified_folder(package.version)}/metadata.json"
-    with suppress(Conflict):  # it is there already; whoever loads it checks the digest
-        bucket.write(name, package.content, if_generation=0, content_type="application/json")
+    """Put what was checked where nothing is ever overwritten, under its own digest. Repeated, it does nothing.
+
+    Raises Conflict if a file was replaced since the package was read: read it again.
+    """
+    folder = _verified_folder(package.version)
+    if package.version.content_digest:
+        keep_contents(bucket, package.location, folder, package.contents, package.content)
+    else:
+        write_once(bucket, f"{folder}/{METADATA_NAME}", package.content)
 
 
 def served_version(bucket: Bucket, version: ModelVersion) -> ServedVersion:
-    """What the model server needs to run the version."""
+    """What the model server needs to run the version: the files that were checked, never those in the package."""
     assert version.metadata is not None
-    folder = version.object_name.rsplit("/", 1)[0]
-    uri = f"{bucket.uri}/{folder}"
-    if version.metadata.runtime in METADATA_ONLY:
-        uri = f"{bucket.uri}/{_verified_folder(version)}"
-    elif version.metadata.artifact_uri:
-        stated = version.metadata.artifact_uri
-        uri = stated if "://" in stated else f"{bucket.uri}/{folder}/{stated}"
     return ServedVersion(
         model=version.model,
         version=version.version,
         digest=version.digest,
         runtime=version.metadata.runtime,
-        artifact_uri=uri,
+        artifact_uri=f"{bucket.uri}/{_verified_folder(version)}",
         image=version.metadata.image,
     )
 
 
 def _verified_folder(version: ModelVersion) -> str:
-    return f"{OUR_FOLDER}{version.model}/{version.digest}"
+    return f"{OUR_FOLDER}{version.model}/{version.content_digest or version.digest}"
+
+
+def _whole_files(location: PackageLocation, found: list[tuple[BucketObject, bytes] | None]) -> Read:
+    """Files that were read whole: what was decided from is what is compared with the manifest."""
+    whole = {one.name.removeprefix(location.prefix): (one, data) for one, data in filter(None, found)}
+    return Read(
+        {path: one for path, (one, _) in whole.items()},
+        {path: data for path, (one, data) in whole.items() if len(data) == one.size},
+    )
 
 
 def _too_large(bucket: Bucket, location: PackageLocation) -> tuple[BucketObject, bytes] | None:
@@ -151,44 +151,19 @@ def _version(
     )
 
 
-def _validation(bucket: Bucket, location: PackageLocation) -> tuple[bool | None, list[FieldProblem]]:
-    report, problems = _beside(bucket, location, VALIDATION_REPORT_NAME, _ValidationReport)
-    return (report.passed if report else None), problems
-
-
-def _beside(
-    bucket: Bucket, location: PackageLocation, name: str, kind: type[Any]
-) -> tuple[Any | None, list[FieldProblem]]:
-    """A small JSON file of the package, if it is there, and what is wrong with it."""
+def _validation(
+    bucket: Bucket, location: PackageLocation
+) -> tuple[tuple[BucketObject, bytes] | None, bool | None, list[FieldProblem]]:
+    """The validation report as it was read, whether it says "passed", and what is wrong with it."""
+    name = VALIDATION_REPORT_NAME
+    found = None
     try:
         found = bucket.read(location.prefix + name, limit_bytes=METADATA_LIMIT_BYTES)
         if found is None:
-            return None, []
-        return convert(strict_json.decode(found[1], limit_bytes=METADATA_LIMIT_BYTES), kind), []
+            return None, None, []
+        report = convert(strict_json.decode(found[1], limit_bytes=METADATA_LIMIT_BYTES), _ValidationReport)
+        return found, report.passed, []
     except InvalidInput as error:
-        return None, [FieldProblem(f"{name}:{problem.field}", problem.message) for problem in error.problems]
+        return found, None, [FieldProblem(f"{name}:{problem.field}", problem.message) for problem in error.problems]
     except TooLarge:
-        return None, [FieldProblem(name, f"has more than {METADATA_LIMIT_BYTES} bytes")]
-
-
-def _missing_artifacts(
-    bucket: Bucket, location: PackageLocation, metadata: Metadata
-) -> tuple[list[str], list[FieldProblem]]:
-    """Files the package needs and lacks: by its runtime, its ``artifact_uri`` and its manifest."""
-    manifest, problems = _beside(bucket, location, MANIFEST_NAME, _Manifest)
-    required = {location.prefix + name for name in manifest.files} if manifest else set()
-    folder = location.prefix
-    stated = metadata.artifact_uri
-    if stated is not None:
-        folder = stated if "://" in stated else f"{location.prefix}{stated}"
-        if folder.startswith(f"{bucket.uri}/"):
-            folder = folder.removeprefix(f"{bucket.uri}/")
-        elif not folder.startswith("gs://") and "://" in folder:
-            return [], [*problems, FieldProblem("artifact_uri", "is neither gs://… nor a path in the package")]
-        folder = folder.rstrip("/") + "/"
-    if "://" not in folder:
-        required |= {folder + name for name in RUNTIME_ARTIFACTS.get(metadata.runtime, ())}
-    try:
-        return sorted(name for name in required if bucket.stat(name) is None), problems
-    except InvalidName as error:
-        return [], [*problems, FieldProblem("artifacts", str(error))]
+        return None, None, [FieldProblem(name, f"has more than {METADATA_LIMIT_BYTES} bytes")]

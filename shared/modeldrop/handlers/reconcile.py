@@ -80,8 +80,8 @@ def _open(services: Services, head: Stored[ModelHead]) -> bool:
         policy,
         services.clock(),
     )
-    champion = head.value.last_standing.champion
-    rollout = msgspec.structs.replace(rollout, wanted_by=champion.by if champion else rollout.wanted_by)
+    by, why = _by_whose_word(head.value, version.value)
+    rollout = msgspec.structs.replace(rollout, wanted_by=by, wanted_why=why)
     new_head = msgspec.structs.replace(
         head.value,
         rollout=rollout.id,
@@ -98,6 +98,15 @@ def _open(services: Services, head: Stored[ModelHead]) -> bool:
         ],
     )
     return True
+
+
+def _by_whose_word(head: ModelHead, version: ModelVersion) -> tuple[str, str]:
+    """Who made the version champion, and why. What the gate says of it tells why, unless it was not asked."""
+    champion, decision = head.last_standing.champion, version.decision
+    by = champion.by if champion else "gate"
+    if decision is None or decision.verdict != "approved":
+        return by, f"promoted by {by}; the gate had it {decision.verdict if decision else 'unjudged'}"
+    return by, "; ".join(decision.reasons)[:1000]
 
 
 def _stable(head: ModelHead, endpoint: Endpoint | None) -> str | None:

@@ -10,7 +10,7 @@ from modeldrop.domain.versions import Entry, ModelVersion, arrives_late
 from modeldrop.errors import Conflict, FieldProblem, ModeldropError, PermanentError
 from modeldrop.handlers.decision_records import publish_decisions, write_rejection
 from modeldrop.handlers.quarantine import quarantine_upload
-from modeldrop.handlers.read_package import keep_verified, read_package
+from modeldrop.handlers.read_package import Package, keep_verified, read_package
 from modeldrop.handlers.read_policy_file import policy_in_force
 from modeldrop.handlers.reconcile import reconcile
 from modeldrop.handlers.refold import RefoldTooLarge, refold
@@ -55,7 +55,7 @@ def _quarantine_package(services: Services, location: PackageLocation) -> str:
     """Its names have no place in the registry; what else is wrong with it is said all the same."""
     problems = list(location.problems)
     try:
-        package = read_package(services.bucket, location, services.clock(), services.settings.artifact_wait_seconds)
+        package = _read(services, location)
     except PermanentError as error:
         problems.append(FieldProblem("name", str(error)))
     else:
@@ -63,6 +63,12 @@ def _quarantine_package(services: Services, location: PackageLocation) -> str:
             return "nothing there"
         problems = package.version.problems
     return quarantine_upload(services, location.metadata_name, location.prefix, problems)
+
+
+def _read(services: Services, location: PackageLocation) -> Package | None:
+    settings = services.settings
+    wait = settings.artifact_wait_seconds
+    return read_package(services.bucket, location, services.clock(), wait, keys=settings.signing_keys)
 
 
 def _commit(services: Services, location: PackageLocation) -> tuple[ModelVersion | None, FieldProblem | None]:
@@ -75,16 +81,18 @@ def _commit(services: Services, location: PackageLocation) -> tuple[ModelVersion
     for _ in range(_ATTEMPTS):
         head = services.registry.head(location.model)
         old = services.registry.version(location.model, location.version)
-        package = read_package(services.bucket, location, services.clock(), services.settings.artifact_wait_seconds)
+        package = _read(services, location)
         if package is None:
             if old is None or not old.value.waiting_for:
                 return None, None
             version = msgspec.structs.replace(old.value, waiting_for=[], problems=[_REMOVED])
         else:
-            if old is not None and old.value.digest != package.version.digest and old.value.content_is_final:
+            if old is not None and old.value.content_is_final and _is_other_content(old.value, package.version):
                 return package.version, _other_content(old.value)
             version = _not_again(services, _merged(package.version, old, head.value, policy))
-            if version.metadata is not None and (old is None or old.value.digest != version.digest):
+            if _is_whole(version) and (
+                old is None or not _is_whole(old.value) or _identity(old.value) != _identity(version)
+            ):
                 keep_verified(services.bucket, package)  # before anybody can want to deploy it
         if old is not None and version == old.value:
             return old.value, None
@@ -131,7 +139,10 @@ def _merged(
             old.value,
             generation=seen.generation,
             problems=[] if final else seen.problems,
-            validation_passed=seen.validation_passed,
+            # A package that is no longer right cannot say that it passed: what was seen before stands.
+            validation_passed=old.value.validation_passed if final and seen.problems else seen.validation_passed,
+            content_digest=old.value.content_digest if final else seen.content_digest,
+            signed_by=old.value.signed_by if final else seen.signed_by,
             waiting_for=[] if final else seen.waiting_for,
             wait_until=None if final else seen.wait_until,
         )
@@ -159,6 +170,20 @@ def _not_again(services: Services, version: ModelVersion) -> ModelVersion:
 def _with_waiting(head: ModelHead, version: ModelVersion) -> ModelHead:
     others = [name for name in head.waiting if name != version.object_name]
     return msgspec.structs.replace(head, waiting=[*others, version.object_name] if version.waiting_for else others)
+
+
+def _is_other_content(old: ModelVersion, new: ModelVersion) -> bool:
+    """Other metadata, or the same with other artifacts. Packages that are not whole and right do not say which."""
+    both_known = bool(old.content_digest and new.content_digest)
+    return old.digest != new.digest or (both_known and old.content_digest != new.content_digest)
+
+
+def _identity(version: ModelVersion) -> tuple[str, str]:
+    return version.digest, version.content_digest
+
+
+def _is_whole(version: ModelVersion) -> bool:
+    return version.metadata is not None and not version.waiting_for and not version.problems
 
 
 def _other_content(version: ModelVersion) -> FieldProblem:

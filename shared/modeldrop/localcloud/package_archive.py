@@ -69,6 +69,9 @@ class _Bounded:
     def tell(self) -> int:
         return self._stream.tell()
 
+    def seekable(self) -> bool:
+        return True
+
 
 def _read_members(archive: tarfile.TarFile) -> PackageFiles:
     files = PackageFiles({}, {}, [])
@@ -96,14 +99,11 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, files: Packa
     stream = archive.extractfile(member)
     assert stream is not None  # a plain file has one
     with stream:
+        head = b""
         if member.name in {MANIFEST_NAME, METADATA_NAME, FLAT_METADATA_NAME}:
-            files.small[member.name] = stream.read(MANIFEST_LIMIT_BYTES + 1)
-            stream.seek(0)
+            head = files.small[member.name] = stream.read(MANIFEST_LIMIT_BYTES + 1)
         if member.name != MANIFEST_NAME:
-            digest = digest_stream(stream)
-            if digest.size != member.size:
-                files.problems.append(_about(member.name, "is cut off"))
-            files.digests[member.name] = digest
+            files.digests[member.name] = digest_stream(stream, head)
 
 
 def _about(name: str, message: str) -> FieldProblem:

@@ -19,9 +19,9 @@ class PackageFiles(msgspec.Struct, frozen=True):
     problems: list[FieldProblem]
 
 
-def digest_stream(file: IO[bytes]) -> FileDigest:
-    """What a file is, read piece by piece."""
-    sha256, size = hashlib.sha256(), 0
+def digest_stream(file: IO[bytes], head: bytes = b"") -> FileDigest:
+    """What a file is, read piece by piece; ``head`` was read already."""
+    sha256, size = hashlib.sha256(head), len(head)
     while piece := file.read(PIECE_BYTES):
         sha256.update(piece)
         size += len(piece)

@@ -25,6 +25,8 @@ from modeldrop.localcloud.package_archive import read_archive, write_archive
 from modeldrop.localcloud.package_files import PackageFiles, digest_stream
 from modeldrop.ports import Bucket, BucketObject
 
+_SMALL = (MANIFEST_NAME, METADATA_NAME, FLAT_METADATA_NAME)
+
 
 def pack(bucket: Bucket, model: str, version: str, output: Path) -> int:
     """Write the package as it lies in the bucket to an archive; returns the number of its files.
@@ -34,7 +36,7 @@ def pack(bucket: Bucket, model: str, version: str, output: Path) -> int:
     prefix, objects = _find(bucket, model, version)
     own = {path: found for path, found in objects.items() if path not in OUR_FILES | {MANIFEST_NAME}}
     digests = {path: FileDigest(_digest(bucket, found), found.size) for path, found in own.items()}
-    small = {path: _read(bucket, objects[path]) for path in (MANIFEST_NAME, METADATA_NAME) if path in objects}
+    small = {path: _read(bucket, objects[path]) for path in _SMALL if path in objects}
     problems = integrity.path_problems(own)
     if MANIFEST_NAME in small:
         problems += check(PackageFiles(digests, small, []), keys=None)
@@ -171,11 +173,11 @@ def _read_folder(folder: Path) -> PackageFiles:
             problems.append(FieldProblem(ascii(name)[1:-1][:160], "is a link or a special file"))
             continue
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if name in {MANIFEST_NAME, METADATA_NAME, FLAT_METADATA_NAME}:
-                small[name] = file.read(MANIFEST_LIMIT_BYTES + 1)
-                file.seek(0)
+            head = b""
+            if name in _SMALL:
+                head = small[name] = file.read(MANIFEST_LIMIT_BYTES + 1)
             if name != MANIFEST_NAME:
-                digests[name] = digest_stream(file)
+                digests[name] = digest_stream(file, head)
     return PackageFiles(digests, small, [*problems, *integrity.path_problems(digests)])
 
 

@@ -7,35 +7,19 @@ when it dies, and ends it when nobody wants it any more. Exactly one supervisor 
 
 import http.client
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import quote
 
-import modeldrop
-from modeldrop.adapters.local.process_model_server import (
-    Deployment,
-    ProcessModelServer,
-    ServingTable,
-    ServingTableReader,
-)
+from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.serving_table import Deployment, ServingTable, ServingTableReader
 from modeldrop.errors import Unavailable
-from modeldrop.ports import ServedVersion
-from modeldrop.settings import SERVING_VARIABLES
+from modeldrop.localcloud.serving_process import HEALTH_ROUTE, Worker, open_log, start_worker
 
 LOG = logging.getLogger(__name__)
-HEALTH_ROUTE = "/health"
-PREDICT_ROUTE = "/predict"
-WORKER_THREADS = 4
-LARGEST_LOG_BYTES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -156,31 +140,31 @@ class _Keeper(threading.Thread):
         """Run a worker until it dies or is unwanted. True if there should be another."""
         operation = self._deployment.operation
         with (
-            _open_log(self._log_file) as log,
+            open_log(self._log_file) as log,
             closing(start_worker(self._deployment.served, self._source, log)) as worker,
         ):
             problem = self._problem_of_start(worker)
             if self._ending.is_set():
-                worker.drain(self._timing)
+                worker.drain(self._timing.late_requests, self._timing.drain)
                 return False
             if problem is not None:
                 LOG.warning("%s: %s", self.name, problem)
                 return not self._state.report_failed(operation, problem)
             if not self._state.report_answering(operation, worker.port):
-                worker.drain(self._timing)
+                worker.drain(self._timing.late_requests, self._timing.drain)
                 return False
             try:
                 while worker.exit_code() is None and not self._ending.wait(self._timing.look):
                     pass
                 if self._ending.is_set():
-                    worker.drain(self._timing)
+                    worker.drain(self._timing.late_requests, self._timing.drain)
                     return False
                 LOG.warning("%s: the worker ended (%s)", self.name, worker.exit_code())
                 return True
             finally:
                 self._state.report_down(operation)
 
-    def _problem_of_start(self, worker: "Worker") -> str | None:
+    def _problem_of_start(self, worker: Worker) -> str | None:
         """Wait until the worker is healthy (None), or cannot be (the reason)."""
         deadline = time.monotonic() + self._timing.start
         problem = f"no answer to GET {HEALTH_ROUTE} within {self._timing.start:g} s"
@@ -197,100 +181,3 @@ class _Keeper(threading.Thread):
                 return f"{problem} {worker.last_words()}".strip()
             self._ending.wait(self._timing.look)
         return None
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A running worker process, and the port of 127.0.0.1 it listens on."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log_file: Path
-    log_start: int
-
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self.process.poll()
-
-    def health(self) -> tuple[int, str] | None:
-        """Status and the beginning of the body of its health answer; None if it did not answer within a second."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1.0)
-        try:
-            connection.request("GET", HEALTH_ROUTE, headers={"Connection": "close"})
-            response = connection.getresponse()
-            return response.status, response.read(1_000).decode(errors="replace").strip()
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-
-    def last_words(self) -> str:
-        """The last ten lines (2,000 characters at most) it wrote."""
-        with self.log_file.open("rb") as log:
-            log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - 2_000))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-10:]).strip()
-
-    def drain(self, timing: SupervisorTiming) -> None:
-        """Let it answer what has begun, for as long as the timing allows."""
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timing.late_requests)
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timing.drain)
-
-    def close(self) -> None:
-        """End it and everything it has started, at once, and wait for that."""
-        # Also when the leader is gone: those it left behind are still in its group.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-
-
-def start_worker(served: ServedVersion, source: Path, log: IO[bytes]) -> Worker:
-    """Start the process of one version on a free port; it ends with us, however we end."""
-    log_start = log.tell()  # before the worker writes: it shares our position in the file
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "modeldrop.localcloud.serving_worker", str(listener.fileno()), str(source)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(served, port),
-            pass_fds=(listener.fileno(),),
-            start_new_session=True,  # Ctrl-C in the terminal is for us; we end the workers in order
-        )
-    return Worker(process, port, Path(log.name), log_start)
-
-
-def _environment(served: ServedVersion, port: int) -> dict[str, str]:
-    serving = {
-        "storage_uri": served.artifact_uri,
-        "model": served.model,
-        "version": served.version,
-        "digest": served.digest,
-        "health_route": HEALTH_ROUTE,
-        "predict_route": PREDICT_ROUTE,
-    }
-    inherited = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
-    return (
-        inherited
-        | {SERVING_VARIABLES[name]: value for name, value in serving.items()}
-        | {
-            "AIP_HTTP_PORT": str(port),
-            "PYTHONPATH": str(Path(modeldrop.__file__).parent.parent),
-            "PYTHONUNBUFFERED": "1",
-            "THREADS": str(WORKER_THREADS),
-        }
-    )
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    """Open for appending; begin anew when it has grown large."""
-    if path.exists() and path.stat().st_size > LARGEST_LOG_BYTES:
-        path.unlink()
-    log = path.open("ab")
-    log.seek(0, os.SEEK_END)
-    return log

@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from modeldrop.adapters.local.process_model_server import Deployment, ServingTableReader
+from modeldrop.adapters.local.serving_table import Deployment, ServingTableReader
 from modeldrop.errors import Unavailable
-from modeldrop.localcloud.serving_supervisor import PREDICT_ROUTE
+from modeldrop.localcloud.serving_process import PREDICT_ROUTE
 
 LARGEST_REQUEST_BYTES = 1_500_000
 """As on shared endpoints of Vertex AI."""

@@ -69,6 +69,7 @@ class Served(msgspec.Struct, frozen=True):
     digest: str
     since: datetime
     by: str
+    why: str
     rollout: str
 
 

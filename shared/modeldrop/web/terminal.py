@@ -76,8 +76,8 @@ def history_table(answer: Answer) -> Table:
 def served_table(answer: Answer) -> Table:
     """What served at a time."""
     served = answer["served"]
-    rows = [[served[name] for name in ("version", "since", "by", "rollout", "digest")]] if served else []
-    return _table(["version", "since", "by", "rollout", "digest"], rows)
+    rows = [[served[name] for name in ("version", "since", "by", "why", "digest")]] if served else []
+    return _table(["version", "since", "by", "why", "digest"], rows)
 
 
 def decision_table(answer: Answer) -> Table:

@@ -13,6 +13,7 @@ object cannot unpack to a huge one.
 """
 
 import base64
+import hashlib
 import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ TIMEOUT_SECONDS = (5.0, 15.0)  # to connect; between bytes of the answer
 READ_RETRY_SECONDS = 8.0
 READ_ATTEMPTS = 5
 PAGE_SIZE = 1000
+PIECE_BYTES = 8 * 1024 * 1024
 
 _LISTED_FIELDS = "items(name,generation,size,timeCreated),nextPageToken"
 # What the API says about a bucket that is not there; about an object it says "No such object: …", also with 404.
@@ -110,6 +112,45 @@ class StorageBucket:
             return _describe(blob), data
         raise Unavailable(f"{name} keeps changing while it is read")
 
+    def digest(self, name: str, *, generation: int) -> str | None:
+        """SHA-256 of one generation. Each piece is repeated by itself where that may help."""
+        check_object_name(name)
+        blob = self._live_blob(name)
+        if blob is None or blob.generation != generation:
+            return None
+        sha256, crc32c = hashlib.sha256(), 0
+        for start in range(0, blob.size, PIECE_BYTES):
+            end = min(start + PIECE_BYTES, blob.size)
+            piece = self._download(name, generation, start=start, end=end - 1)
+            if piece is None:
+                return None  # replaced or deleted since
+            if len(piece) != end - start:
+                raise Unavailable(f"{name} did not arrive whole")
+            sha256.update(piece)
+            crc32c = google_crc32c.extend(crc32c, piece)
+        if _as_stated(crc32c) != blob.crc32c:
+            raise Unavailable(f"{name} did not arrive whole")
+        return sha256.hexdigest()
+
+    def copy(self, source: str, *, generation: int, target: str) -> BucketObject | None:
+        """A copy made by the server; a large one in several calls. After Unavailable it may be there: read again."""
+        check_object_name(source)
+        check_object_name(target)
+        if generation <= 0:
+            return None
+        original, blob = self._bucket.blob(source, generation=generation), self._bucket.blob(target)
+        options = {"if_generation_match": 0, "timeout": TIMEOUT_SECONDS, "retry": None}
+        with self._storage_errors(target):
+            try:
+                token, _, _ = blob.rewrite(original, **options)
+                while token is not None:
+                    token, _, _ = blob.rewrite(original, token=token, **options)
+            except api.NotFound as error:
+                if _is_bucket_missing(error):
+                    raise
+                return None
+            return _describe(blob)
+
     def write(self, name: str, data: bytes, *, if_generation: int, content_type: str) -> BucketObject:
         """Write if the live generation is ``if_generation``. After Unavailable it may have been written: read again."""
         check_object_name(name)
@@ -173,15 +214,15 @@ class StorageBucket:
                 return None
         return blob
 
-    def _download(self, name: str, generation: int) -> bytes | None:
-        """The bytes of one generation, as stored; None if it is there no more."""
+    def _download(self, name: str, generation: int, **part: int) -> bytes | None:
+        """The bytes of one generation (or the part from ``start`` to ``end``), as stored; None if it is gone."""
         blob = self._bucket.blob(name, generation=generation)
         with self._storage_errors(name):
             try:
                 # Repeated from outside: when the client itself repeats a download, it leaves the connection of the
                 # failed one open until the garbage collector comes. The checksum is compared in ``read``.
                 download = self._retry(blob.download_as_bytes)
-                data: bytes = download(raw_download=True, checksum=None, timeout=TIMEOUT_SECONDS, retry=None)
+                data: bytes = download(raw_download=True, checksum=None, timeout=TIMEOUT_SECONDS, retry=None, **part)
             except api.NotFound:
                 return None
         return data
@@ -216,5 +257,9 @@ def _is_bucket_missing(error: api.NotFound) -> bool:
 
 
 def _crc32c(data: bytes) -> str:
+    return _as_stated(google_crc32c.value(data))
+
+
+def _as_stated(crc32c: int) -> str:
     """As Cloud Storage states it: big-endian, base64."""
-    return base64.b64encode(google_crc32c.value(data).to_bytes(4)).decode()
+    return base64.b64encode(crc32c.to_bytes(4)).decode()

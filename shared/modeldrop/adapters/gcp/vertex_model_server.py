@@ -1,29 +1,33 @@
 """Vertex AI as a ModelServer, over its REST API.
 
 One Vertex endpoint per model, one Vertex model per (version, digest), one deployed model per version. Every id is
-chosen here and derived from what it stands for, so that a call repeated after a crash or a lost answer meets its own
-work and adopts it. What is met is checked before it is adopted: labels on endpoints and models, the model's id behind
-a deployment. Nothing is retried here: the reconciler asks again, and decides anew.
+chosen by us (``vertex_ids``), so that a call repeated after a crash or a lost answer meets its own work and adopts it.
+What is met is checked before it is adopted: labels on endpoints and models, the model's id behind a deployment.
+Nothing is retried here: the reconciler asks again, and decides anew.
 """
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from hashlib import blake2b
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import google.auth
-import requests
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import aiplatform_v1 as vertex  # never ``google.cloud.aiplatform``: 3.4 s of imports
-from google.protobuf.json_format import ParseError
-from google.rpc.code_pb2 import Code
 
-from modeldrop.errors import ConfigurationError, Conflict, ModeldropError, NotFound, Refused, Unavailable
+from modeldrop.adapters.gcp.vertex_errors import code_name, vertex_errors
+from modeldrop.adapters.gcp.vertex_ids import (
+    MODEL_LABEL,
+    deployed_id,
+    endpoint_id,
+    labels,
+    model_id,
+    model_of,
+    model_prefix,
+)
+from modeldrop.errors import ConfigurationError, Conflict, NotFound, Refused
 from modeldrop.ports import DeployedVersion, Endpoint, Operation, ServedVersion
 from modeldrop.settings import SERVING_VARIABLES, ServingSettings, Settings
 
@@ -31,89 +35,8 @@ CALL_SECONDS = 15.0
 """Longest wait for one answer. The longest of our calls makes three requests, within an invocation's 60 s."""
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
-_MODEL_LABEL = "modeldrop-model"
-_DIGEST_LABEL = "modeldrop-digest"
-_LABEL_LENGTH = 63
 _DISPLAY_LENGTH = 128
 _OPERATION_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/([a-zA-Z]+/[^/]+/)?operations/[^/]+")
-# FAILED_PRECONDITION says both "never" and "not now"; only the words tell them apart. An old etag is ABORTED in the
-# API guidelines since 2021 and FAILED_PRECONDITION in services older than that.
-_NOT_NOW = re.compile(r"etag|other operations? |in progress|under way|concurrent", re.IGNORECASE)
-
-
-# --- ids -------------------------------------------------------------------------------------------------------
-
-
-def endpoint_id(model: str) -> str:
-    """The endpoint of a model: at most 63 of ``[a-z0-9-]``, a letter first, a letter or digit last.
-
-    >>> endpoint_id("fraud")
-    'modeldrop-fraud-f2a2593513'
-    """
-    return f"modeldrop-{model[:40]}-{_hash(model)[:10]}"
-
-
-def model_id(version: ServedVersion) -> str:
-    """The Vertex model of a version with this very content: 63 of ``[a-z0-9-]``, a letter first."""
-    return f"{_model_prefix(version.model, version.version)}{version.digest[:40]}"
-
-
-def deployed_id(version: ServedVersion) -> str:
-    """The deployment of a version: ten digits, the first of them no zero."""
-    number = int(_hash(version.model, version.version, version.digest), 16)
-    return str(1_000_000_000 + number % 9_000_000_000)
-
-
-def _model_prefix(model: str, version: str) -> str:
-    return f"modeldrop-{_hash(model, version)[:12]}-"
-
-
-def _hash(*parts: str) -> str:
-    # No name holds a NUL, so that different parts never join to the same text.
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-
-
-# --- errors ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _vertex_errors() -> Iterator[None]:
-    """Raise what the Google client raises as an error of ours. Wrap nothing but the client's call in it."""
-    try:
-        yield
-    except GoogleAPICallError as error:
-        raise _translated(error) from error
-    except (GoogleAPIError, GoogleAuthError, requests.RequestException) as error:
-        raise Unavailable(f"no answer from Vertex AI: {error}") from error
-    except (ParseError, AttributeError) as error:
-        # The client reads an error answer without looking at its shape first: ``{"error": "text"}``, as proxies
-        # write it, ends in an AttributeError.
-        raise Unavailable(f"an answer that is not Vertex AI's: {error}") from error
-
-
-def _translated(error: GoogleAPICallError) -> ModeldropError:
-    code = int(error.code or 500)
-    status = _canonical_status(error)
-    text = f"Vertex AI says {status or code}: {str(error.message)[:1000]}"
-    if code == 404:
-        return NotFound(text)
-    if code in (409, 412) or (status == "FAILED_PRECONDITION" and _NOT_NOW.search(str(error.message))):
-        return Conflict(text)
-    # 403 may pass as well: an administrator mends the account's roles, and no version should have failed for them.
-    if 400 <= code < 500 and code not in (401, 403, 408, 429, 499):
-        return Refused(text)
-    return Unavailable(text)
-
-
-def _canonical_status(error: GoogleAPICallError) -> str:
-    """``FAILED_PRECONDITION`` and the like. Over REST the client keeps the HTTP code only; the name is in the body."""
-    try:
-        return str(error.response.json()["error"]["status"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return ""
-
-
-# --- the server ------------------------------------------------------------------------------------------------
 
 
 class VertexModelServer:
@@ -212,7 +135,7 @@ class VertexModelServer:
         if not _OPERATION_NAME.fullmatch(name):
             return None
         try:
-            with _vertex_errors():
+            with vertex_errors():
                 # The clients of both services poll at the same address, so one serves all operations.
                 polled = self._endpoints.transport.operations_client.get_operation(
                     name, retry=None, timeout=self._call_seconds
@@ -222,7 +145,7 @@ class VertexModelServer:
         return _operation(polled)
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
-        with _vertex_errors():
+        with vertex_errors():
             return method(request=request, retry=None, timeout=self._call_seconds)
 
     def _endpoint(self, model: str) -> Any:
@@ -230,7 +153,7 @@ class VertexModelServer:
             found = self._call(self._endpoints.get_endpoint, vertex.GetEndpointRequest(name=self._endpoint_name(model)))
         except NotFound:
             return None
-        if found.labels.get(_MODEL_LABEL) != model:
+        if found.labels.get(MODEL_LABEL) != model:
             raise Refused(f"endpoint {found.name!r} is in the way: its label says it is not that of {model!r}")
         return found
 
@@ -238,7 +161,7 @@ class VertexModelServer:
         request = vertex.CreateEndpointRequest(
             parent=self._parent,
             endpoint_id=endpoint_id(model),
-            endpoint=vertex.Endpoint(display_name=model, labels={_MODEL_LABEL: model}),
+            endpoint=vertex.Endpoint(display_name=model, labels={MODEL_LABEL: model}),
         )
         return _started(self._call(self._endpoints.create_endpoint, request))
 
@@ -247,7 +170,7 @@ class VertexModelServer:
             found = self._call(self._models.get_model, vertex.GetModelRequest(name=self._model_name(version)))
         except NotFound:
             return False
-        if not _labels(version).items() <= dict(found.labels).items():
+        if not labels(version).items() <= dict(found.labels).items():
             raise Refused(f"model {found.name!r} is in the way: its labels say it holds something else")
         return True
 
@@ -266,7 +189,7 @@ def _observed(model: str, endpoint: Any) -> Endpoint:
     ours = []
     for deployed in endpoint.deployed_models:
         percent = endpoint.traffic_split.get(deployed.id, 0)
-        if _model_of(deployed).startswith(_model_prefix(model, deployed.display_name)):
+        if model_of(deployed).startswith(model_prefix(model, deployed.display_name)):
             ours.append(DeployedVersion(deployed.display_name, deployed.id, percent))
         elif percent:
             raise Refused(f"{percent} % of the traffic of {model!r} goes to {deployed.id}, which is not ours")
@@ -277,20 +200,10 @@ def _is_deployed(endpoint: Any, version: ServedVersion) -> bool:
     wanted = (version.version, deployed_id(version), model_id(version))
     for deployed in endpoint.deployed_models:
         if deployed.display_name == version.version or deployed.id == deployed_id(version):
-            if (deployed.display_name, deployed.id, _model_of(deployed)) == wanted:
+            if (deployed.display_name, deployed.id, model_of(deployed)) == wanted:
                 return True
             raise Refused(f"version {version.version!r} of {version.model!r} is deployed with other contents")
     return False
-
-
-def _model_of(deployed: Any) -> str:
-    """The model's id alone: Vertex AI answers with the project's number in its names, and may add ``@version``."""
-    name: str = deployed.model
-    return name.rpartition("/")[2].partition("@")[0]
-
-
-def _labels(version: ServedVersion) -> dict[str, str]:
-    return {_MODEL_LABEL: version.model, _DIGEST_LABEL: version.digest[:_LABEL_LENGTH]}
 
 
 def _model(version: ServedVersion, settings: Settings) -> Any:
@@ -314,7 +227,7 @@ def _model(version: ServedVersion, settings: Settings) -> Any:
         version_description=f"version {version.version} of {version.model}, sha256 {version.digest}",
         artifact_uri=version.artifact_uri,
         container_spec=container,
-        labels=_labels(version),
+        labels=labels(version),
     )
 
 
@@ -338,12 +251,8 @@ def _started(future: Any) -> Operation:
 
 
 def _operation(polled: Any) -> Operation:
-    error = f"{_code_name(polled.error.code)}: {polled.error.message}" if polled.HasField("error") else None
+    error = f"{code_name(polled.error.code)}: {polled.error.message}" if polled.HasField("error") else None
     return Operation(polled.name, bool(polled.done), error if polled.done else None)
-
-
-def _code_name(code: int) -> str:
-    return str(Code.Name(code)) if code in Code.values() else f"code {code}"
 
 
 # --- connecting ------------------------------------------------------------------------------------------------

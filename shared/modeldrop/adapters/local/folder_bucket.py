@@ -23,15 +23,18 @@ Folders without files do not exist, as in Cloud Storage. Needs a POSIX system.
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from modeldrop.domain.object_names import check_object_name, check_object_prefix, is_object_name
 from modeldrop.errors import Conflict, Refused, TooLarge, Unavailable
@@ -40,10 +43,13 @@ from modeldrop.ports import BucketObject
 LOCK_WAIT_SECONDS = 20.0
 LOCK_POLL_SECONDS = 0.002
 READ_ATTEMPTS = 5
+PIECE_BYTES = 1024 * 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MICROSECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _STAMP_DIGITS = 20
+_COPY_PREFIX = "copy-"
+_NEW_FILE_MODE = 0o644
 _KEPT_TIME_NS = 60 * 10**9  # more than this between a file's time and its inode's: the file's is an older one
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe somebody put there must not wait for its other end. Regular files ignore it.
@@ -118,6 +124,22 @@ class FolderBucket:
             raise Unavailable(f"{name} keeps changing while it is read")
         return None
 
+    def digest(self, name: str, *, generation: int) -> str | None:
+        """SHA-256 of one generation; None also if it changes while it is read."""
+        sha256 = hashlib.sha256()
+        return sha256.hexdigest() if self._pour(name, generation, sha256.update) else None
+
+    def copy(self, source: str, *, generation: int, target: str) -> BucketObject | None:
+        """A copy with bytes of its own: a hard link would change with its source."""
+        *folders, leaf = _segments(target)
+        _segments(source)
+        with _file_errors(target), self._copy_file() as (path, file):
+            if not self._pour(source, generation, file.write):
+                return None
+            file.flush()
+            os.fsync(file.fileno())  # outside the lock: a large copy keeps nobody waiting
+            return self._publish_copy(target, folders, leaf, (path, file))
+
     def write(self, name: str, data: bytes, *, if_generation: int, content_type: str) -> BucketObject:
         """Write if the live generation is ``if_generation``. A folder does not keep the content type."""
         *folders, leaf = _segments(name)
@@ -127,7 +149,7 @@ class FolderBucket:
             with self._folder(folders, create=True) as folder:
                 try:
                     status = self._write_incoming(data, stamp_ns)
-                    self._publish(folder, leaf, is_new=if_generation == 0)
+                    self._publish(self._incoming, folder, leaf, is_new=if_generation == 0)
                     os.fsync(folder)
                 finally:
                     self._incoming.unlink(missing_ok=True)
@@ -220,6 +242,51 @@ class FolderBucket:
             fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
+    def _pour(self, name: str, generation: int, take: Callable[[bytes], object]) -> bool:
+        """Hand over the bytes of one generation, piece by piece; whether it was there, and to the end the same."""
+        *folders, leaf = _segments(name)
+        with _file_errors(name, missing_is_none=True), self._folder(folders) as folder:
+            if _live_file(folder, leaf) is None:
+                return False
+            with os.fdopen(os.open(leaf, _OPEN_FILE, dir_fd=folder), "rb") as file:
+                found = _describe(name, os.fstat(file.fileno()))
+                poured = 0
+                while found.generation == generation and (piece := file.read(PIECE_BYTES)):
+                    take(piece)
+                    poured += len(piece)
+                same = _describe(name, os.fstat(file.fileno())) == found
+                return same and found.generation == generation and poured == found.size
+        return False
+
+    @contextmanager
+    def _copy_file(self) -> Iterator[tuple[Path, BinaryIO]]:
+        """A file beside the bucket for one copy. Its lock says that the copy is under way; without, its maker died."""
+        with self._exclusive():
+            for left_over in self._lock.parent.glob(f"{_COPY_PREFIX}*"):
+                _remove_unless_locked(left_over)
+            descriptor, name = tempfile.mkstemp(prefix=_COPY_PREFIX, dir=self._lock.parent)
+            os.fchmod(descriptor, _NEW_FILE_MODE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                yield Path(name), file
+            finally:
+                Path(name).unlink(missing_ok=True)
+
+    def _publish_copy(
+        self, name: str, folders: Sequence[bytes], leaf: bytes, copy: tuple[Path, BinaryIO]
+    ) -> BucketObject:
+        path, file = copy
+        with self._exclusive() as stamp_ns:
+            self._require(name, 0)
+            os.utime(file.fileno(), ns=(stamp_ns, stamp_ns))
+            os.fsync(file.fileno())
+            status = os.fstat(file.fileno())
+            with self._folder(folders, create=True) as folder:
+                self._publish(path, folder, leaf, is_new=True)
+                os.fsync(folder)
+        return _describe(name, status)
+
     def _write_incoming(self, data: bytes, stamp_ns: int) -> os.stat_result:
         """Put the bytes on disk beside the bucket. Holding the lock, a file found there is of a writer that died.
 
@@ -236,12 +303,12 @@ class FolderBucket:
             raise Refused(f"{self._root}: its file system keeps times too coarsely to tell writes apart")
         return status
 
-    def _publish(self, folder: int, leaf: bytes, *, is_new: bool) -> None:
+    def _publish(self, written: Path, folder: int, leaf: bytes, *, is_new: bool) -> None:
         if not is_new:
-            os.replace(self._incoming, leaf, dst_dir_fd=folder)
+            os.replace(written, leaf, dst_dir_fd=folder)
             return
         try:
-            os.link(self._incoming, leaf, dst_dir_fd=folder)
+            os.link(written, leaf, dst_dir_fd=folder)
         except FileExistsError:
             if _live_file(folder, leaf) is None:
                 raise Refused(f"{os.fsdecode(leaf)}: a folder or a special file has this name") from None
@@ -286,6 +353,12 @@ def _describe(name: str, status: os.stat_result) -> BucketObject:
         size=status.st_size,
         created_at=_EPOCH + timedelta(microseconds=changed_microseconds),
     )
+
+
+def _remove_unless_locked(path: Path) -> None:
+    with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 def _wait_for_lock(lock: int, wait_seconds: float) -> None:

@@ -5,66 +5,18 @@ processes that make it so, and ``localcloud.traffic_router`` sends requests to t
 may use one database; each change is one transaction, synced to disk before the call returns.
 """
 
-import hashlib
 import secrets
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
-from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
+from modeldrop.adapters.local.serving_table import as_unavailable, connect, deployed_id
+from modeldrop.errors import Conflict, NotFound, Refused
 from modeldrop.ports import DeployedVersion, Endpoint, Operation, ServedVersion
 
-BUSY_SECONDS = 5.0
 OPERATIONS_KEPT = 1_000
-
-# A deployment is known by the operation that made it: deployed again after an undeploy, it is another one.
-# "ready" stays 1 once the version has answered; "port" is where its worker listens now, NULL while it is down.
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS endpoints (model TEXT PRIMARY KEY, etag TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS versions (
-    model TEXT, version TEXT, digest TEXT NOT NULL, runtime TEXT NOT NULL, artifact_uri TEXT NOT NULL,
-    PRIMARY KEY (model, version));
-CREATE TABLE IF NOT EXISTS deployments (
-    operation TEXT PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL,
-    ready INTEGER NOT NULL DEFAULT 0, traffic INTEGER NOT NULL DEFAULT 0, port INTEGER,
-    UNIQUE (model, version));
-CREATE TABLE IF NOT EXISTS operations (
-    number INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, done INTEGER NOT NULL, error TEXT);
-"""
-
-
-class Deployment(msgspec.Struct, frozen=True):
-    """A version somebody wants behind its endpoint, for those who make it so."""
-
-    operation: str
-    served: ServedVersion
-    ready: bool
-    traffic_percent: int
-    port: int | None
-
-    @property
-    def deployed_id(self) -> str:
-        """Ten digits at most, the same for the same (model, version, digest)."""
-        return deployed_id(self.served.model, self.served.version, self.served.digest)
-
-
-ServingTable = Mapping[str, tuple[Deployment, ...]]
-"""Deployments by model, ordered by version; a model without an endpoint is not in it."""
-
-
-def deployed_id(model: str, version: str, digest: str) -> str:
-    """The id of a deployment, 1 to 10 digits as on Vertex AI.
-
-    >>> deployed_id("fraud", "v1", "00" * 32)
-    '497751776'
-    """
-    name = hashlib.sha256("\0".join((model, version, digest)).encode()).digest()
-    return str(int.from_bytes(name[:8]) % 10**10)
 
 
 class ProcessModelServer:
@@ -72,7 +24,7 @@ class ProcessModelServer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = _connect(path)
+        self._connection = connect(path)
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -153,7 +105,7 @@ class ProcessModelServer:
             return _new_operation(connection, "undeploy", done=True)
 
     def operation(self, name: str) -> Operation | None:
-        """See ModelServer. The last thousand are known."""
+        """See ModelServer. Known are those under way and, of the last thousand begun, those done."""
         with self._transaction("DEFERRED") as connection:
             row = connection.execute("SELECT done, error FROM operations WHERE name = ?", (name,)).fetchone()
         return Operation(name=name, done=bool(row[0]), error=row[1]) if row else None
@@ -202,7 +154,7 @@ class ProcessModelServer:
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         """All or nothing; IMMEDIATE takes the write lock before the first read, so nothing read can go stale."""
-        with self._lock, _as_unavailable():
+        with self._lock, as_unavailable():
             self._connection.execute(f"BEGIN {kind}")
             try:
                 yield self._connection
@@ -210,83 +162,6 @@ class ProcessModelServer:
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-
-
-class ServingTableReader:
-    """The whole table, read again only when some other connection has committed a change: cheap to ask often.
-
-    Has a connection of its own, as SQLite's ``data_version`` does not count a connection's own changes. For one
-    thread or one event loop at a time.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._connection = _connect(path)
-        self._data_version = -1
-        self._table: ServingTable = {}
-
-    def read(self) -> ServingTable:
-        """The table now; the same object as before while nothing has changed. Raises Unavailable."""
-        with _as_unavailable():
-            # First the number, then the rows: a commit in between is seen as a change next time.
-            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
-            if data_version != self._data_version:
-                self._table = _table(self._connection)
-                self._data_version = data_version
-        return self._table
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._connection.close()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        with _as_unavailable():
-            _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-            connection.execute("PRAGMA synchronous = FULL")
-            _while_locked(lambda: connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;"))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _while_locked(attempt: Callable[[], object]) -> None:
-    """Try until it works: SQLite does not wait for others by itself while it turns a new file to WAL."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            attempt()
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-
-
-@contextmanager
-def _as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise Unavailable(f"serving database: {error}") from error
-
-
-def _table(connection: sqlite3.Connection) -> ServingTable:
-    rows = connection.execute(
-        "SELECT e.model, d.operation, d.version, v.digest, v.runtime, v.artifact_uri, d.ready, d.traffic, d.port"
-        " FROM endpoints e LEFT JOIN deployments d USING (model) LEFT JOIN versions v USING (model, version)"
-        " ORDER BY e.model, d.version"
-    ).fetchall()
-    table: dict[str, tuple[Deployment, ...]] = {}
-    for model, operation, version, digest, runtime, artifact_uri, ready, traffic, port in rows:
-        table.setdefault(model, ())
-        if operation is not None:
-            served = ServedVersion(model, version, digest, runtime, artifact_uri)
-            table[model] += (Deployment(operation, served, bool(ready), traffic, port),)
-    return table
 
 
 def _endpoint(connection: sqlite3.Connection, model: str) -> Endpoint | None:
