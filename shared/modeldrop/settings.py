@@ -51,6 +51,10 @@ class Settings:
     """JSON file ``{"key id": "secret in base64", …}`` that signatures of packages are checked with."""
     auth: str | None = None
     """Who may call the API: ``iam`` (Cloud Run checks callers) or ``none`` (local only). No default in the cloud."""
+    operators: str = ""
+    """E-mails of those who may promote, separated by commas (with ``iam``; nobody else may)."""
+    approvers: str = ""
+    """E-mails of those who may approve, separated by commas (with ``iam``; nobody else may)."""
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 

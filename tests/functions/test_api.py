@@ -9,8 +9,11 @@ from typing import Any
 import functions_framework
 import pytest
 
+from modeldrop.settings import Settings
+from modeldrop.web.commands import Request, carry_out
 from modeldrop.web.identity import caller
-from modeldrop.wiring import services
+from modeldrop.web.problem import Problem
+from modeldrop.wiring import Services, services
 from tests.handlers.control import FAST, MODEL, Control
 
 SOURCE = Path(__file__).parents[2] / "functions" / "api" / "main.py"
@@ -132,6 +135,25 @@ def test_only_commands_can_be_posted(client: Any) -> None:
     assert client.post("/v1/models", json={}).status_code == 405
     assert client.post(f"/v1/models/{MODEL}:explode", json={}).status_code == 404
     assert client.get(f"/v1/models/{MODEL}:promote").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("who", "command", "status"),
+    [
+        ("ada", "promote", None),
+        ("bob", "promote", 403),
+        ("bob", "approve", None),
+        ("eve", "approve", 403),
+        (None, "promote", 401),
+    ],
+)
+def test_in_the_cloud_commands_are_for_those_who_are_named(
+    control: Control, who: str | None, command: str, status: int | None
+) -> None:
+    settings = Settings(backend="local", data=control.data, auth="iam", operators="ada, zoe", approvers="bob")
+    request = Request("application/json", b'{"version":"v9"}', who)
+    reply = carry_out(Services(settings), MODEL, command, request)
+    assert (reply.status if isinstance(reply, Problem) else None) == status
 
 
 def test_in_the_cloud_the_caller_must_be_known() -> None:

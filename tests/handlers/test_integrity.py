@@ -26,7 +26,7 @@ from modeldrop.events.manifest import MANIFEST_LIMIT_BYTES, write_manifest
 from modeldrop.handlers.read_package import Package, keep_verified, read_package, served_version
 from modeldrop.localcloud.packaging import pack, sign_folder, verify
 from modeldrop.ports import Bucket
-from tests.handlers.control import MODEL, Control, metadata
+from tests.handlers.control import FAST, MODEL, Control, metadata
 
 KEYS = {"2025": b"o" * 32, "2026": b"k" * 32}
 WEIGHTS = b"weights" * 1000
@@ -612,3 +612,25 @@ def test_a_manifest_after_approval_changes_nothing(control: Control) -> None:
     control.put(f"models/{MODEL}/v1/manifest.json", manifest_of({"metadata.json": data}))
     assert control.tell(f"models/{MODEL}/v1/manifest.json") == "live"
     assert control.version("v1").content_digest == ""
+
+
+def test_from_staging_to_production_the_same_content(tmp_path: Path) -> None:
+    """Two control planes: what was approved in one is packed, checked and dropped into the other."""
+    staging, production = Control(tmp_path / "staging"), Control(tmp_path / "production")
+    for control in (staging, production):
+        control.policy(FAST)
+    files = onnx()
+    for path, data in (files | {"manifest.json": manifest_of(files)}).items():
+        staging.put(f"models/{MODEL}/v1/{path}", data)
+    assert staging.tell_version("v1") == "approved"
+    staging.settle()
+    archive = tmp_path / "v1.tar.gz"
+    pack(staging.services.bucket, MODEL, "v1", archive)
+    assert verify(archive, None)[0] == []
+    with tarfile.open(archive) as opened:
+        opened.extractall(production.data / "bucket/models" / MODEL / "v1", filter="data")
+    assert production.tell_version("v1") == "approved"
+    production.settle()
+    assert production.traffic == {"v1": 100}
+    assert production.version("v1").digest == staging.version("v1").digest
+    assert production.version("v1").content_digest == staging.version("v1").content_digest

@@ -1,17 +1,21 @@
-"""What operators and approvers may ask of a model: ``POST /v1/models/{model}:{command}``."""
+"""What operators and approvers may ask of a model: ``POST /v1/models/{model}:{command}``.
+
+The use cases are imported when they are asked for: most instances of the API only ever read.
+"""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from modeldrop.errors import InvalidInput
 from modeldrop.events import strict_json
 from modeldrop.events.field_errors import convert
-from modeldrop.handlers.approve_version import approve_version
-from modeldrop.handlers.promote_version import Reply, promote_version
 from modeldrop.web.problem import Problem, bad_request
 from modeldrop.wiring import Services
+
+if TYPE_CHECKING:
+    from modeldrop.handlers.promote_version import Reply
 
 BODY_LIMIT_BYTES = 64 << 10
 JSON = "application/json"
@@ -44,6 +48,8 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
     """The reply to a command, or the problem with the request."""
     if request.caller is None:
         return Problem(401, "Unauthorized", "the caller's identity is not known")
+    if not _may(services, command, request.caller):
+        return Problem(403, "Forbidden", f"{request.caller} may not {command}")
     if request.content_type.split(";")[0].strip().lower() != JSON:
         # A web page can send other types to any address without asking; JSON it cannot.
         return Problem(415, "Unsupported media type", f"commands are {JSON}")
@@ -56,13 +62,24 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
     return answer
 
 
-def _promote(services: Services, model: str, body: object, caller: str) -> Reply:
+def _may(services: Services, command: str, caller: str) -> bool:
+    """Locally everybody is operator and approver; in the cloud those who are named."""
+    settings = services.settings
+    named = {"promote": settings.operators, "approve": settings.approvers}[command]
+    return settings.auth != "iam" or caller in {name.strip() for name in named.split(",")}
+
+
+def _promote(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.promote_version import promote_version
+
     asked = convert(body, Promotion)
     return promote_version(services, model, asked.version, force=asked.force, by=caller)
 
 
-def _approve(services: Services, model: str, body: object, caller: str) -> Reply:
+def _approve(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.approve_version import approve_version
+
     return approve_version(services, model, convert(body, Approval).version, by=caller)
 
 
-COMMANDS: dict[str, Callable[[Services, str, object, str], Reply]] = {"promote": _promote, "approve": _approve}
+COMMANDS: dict[str, Callable[[Services, str, object, str], "Reply"]] = {"promote": _promote, "approve": _approve}
