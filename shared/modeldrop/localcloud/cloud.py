@@ -28,11 +28,15 @@ from modeldrop.localcloud.schedule import PUSH_PAUSE_SECONDS, Repeating, push_me
 from modeldrop.localcloud.serving_supervisor import ServingSupervisor
 from modeldrop.localcloud.traffic_router import TrafficRouter
 from modeldrop.localcloud.uploads import UploadWatcher
+from modeldrop.settings import variable
 from modeldrop.wiring import TOPICS, services
 
 HOST = "127.0.0.1"
 TICKS = ("health_tick", "retrain_tick")
 SUBSCRIBERS = {"predictions": "prediction_logged"}
+KEPT_SETTINGS = frozenset(
+    variable(name) for name in ("default_model", "log_level", "artifact_wait_seconds", "signing_keys")
+)
 GRACE_SECONDS = 5
 EMULATED_PROJECT = "modeldrop-local"
 IN_MEMORY = Path(":memory:")  # to SQLite
@@ -148,7 +152,7 @@ def _subscribe_on_emulator(url: str, subscriptions: Mapping[str, str | None]) ->
 def _set_environment(data: Path) -> None:
     """The functions read their settings from the environment, here as in the cloud."""
     for name in [name for name in os.environ if name.startswith("MODELDROP_")]:
-        if name not in {"MODELDROP_DEFAULT_MODEL", "MODELDROP_LOG_LEVEL", "MODELDROP_ARTIFACT_WAIT_SECONDS"}:
+        if name not in KEPT_SETTINGS:
             del os.environ[name]
     os.environ |= {"MODELDROP_BACKEND": "local", "MODELDROP_DATA": str(data.resolve()), "MODELDROP_AUTH": "none"}
 
