@@ -147,3 +147,17 @@ def test_the_history_names_everything_that_happened(control: Control) -> None:
     entries = [entry for _, entry in reversed(control.services.registry.history(MODEL))]
     assert [entry.what for entry in entries] == ["approved", "deploying", "shifting", "baking", "live"]
     assert {entry.version for entry in entries} == {"v1"}
+
+
+def test_force_does_not_stand_in_for_a_signature_or_a_second_pair_of_eyes(control: Control) -> None:
+    control.policy("gate: {require_signature: true}\n")
+    control.drop("v1", 0.7, day=1)
+    assert control.tell_version("v1") == "rejected"
+    assert "requires a signature" in promote(control, "v1", force=True).reason
+    control.policy(APPROVAL.replace("manual", "manual, floors: {f1: 0.8}"))
+    control.drop("v2", 0.7, day=2, lineage={"created_by": "ada"})
+    assert control.tell_version("v2") == "rejected"
+    assert "somebody else" in promote(control, "v2", force=True).reason
+    by_another = promote_version(control.services, MODEL, "v2", force=True, by="eve")
+    assert by_another.status == "accepted"
+    assert control.head.desired == "v2"

@@ -67,6 +67,12 @@ def judge(facts: Facts, standing: Standing, policy: GatePolicy, policy_digest: s
     )
 
 
+def beyond_force(candidate: ModelVersion, policy: GatePolicy) -> list[str]:
+    """What stands against a version even where an operator skips the gate: nobody may vouch for it in its place."""
+    facts = _facts(candidate)
+    return [text for _, text in (*_retired(facts), *_unsigned(facts, policy))]
+
+
 def score_over(metrics: dict[str, float], weigh: Weighing, shared: dict[str, float]) -> float | None:
     """The score of ``metrics`` over the weighted metrics that ``shared`` has too; None if there are none."""
     counted = [metric for metric in weigh.weights if metric in metrics and metric in shared]

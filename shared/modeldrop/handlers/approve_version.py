@@ -2,16 +2,15 @@
 
 import msgspec
 
-from modeldrop.domain.versions import Grant, ModelVersion, Status
+from modeldrop.domain.versions import Grant, Status
 from modeldrop.errors import Conflict
-from modeldrop.handlers.promote_version import Reply
+from modeldrop.handlers.promote_version import Reply, uploader
 from modeldrop.handlers.refold import refold
 from modeldrop.handlers.register_package import follow_up
 from modeldrop.records.registry import HistoryEntry
 from modeldrop.wiring import Services
 
 _ATTEMPTS = 20
-UPLOADER = "created_by"  # in labels or lineage: who made the package, where that is known
 
 
 def approve_version(services: Services, model: str, version: str, *, by: str) -> Reply:
@@ -35,7 +34,7 @@ def _approve(services: Services, model: str, version: str, *, by: str) -> Reply:
         return Reply("accepted", f"{found.value.approval.by} has approved it already")
     if found.value.status is not Status.AWAITING_APPROVAL:
         return Reply("refused", f"{version} does not wait for approval: it is {found.value.status}")
-    if by == _uploader(found.value):
+    if by == uploader(found.value):
         return Reply("refused", f"{by} made the package: somebody else must approve it")
     now = services.clock()
     approved = msgspec.structs.replace(found.value, approval=Grant(by, now))
@@ -43,9 +42,3 @@ def _approve(services: Services, model: str, version: str, *, by: str) -> Reply:
     note = HistoryEntry(now, "approved by hand", version, by, f"content {found.value.digest}")
     services.registry.commit_about(head, folded.head, folded.writes, note)
     return Reply("accepted", f"approved by {by}")
-
-
-def _uploader(version: ModelVersion) -> str | None:
-    if version.metadata is None:
-        return None
-    return version.metadata.labels.get(UPLOADER) or version.metadata.lineage.get(UPLOADER)

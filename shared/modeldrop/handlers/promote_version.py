@@ -3,6 +3,7 @@
 import msgspec
 
 from modeldrop.domain.champion import step
+from modeldrop.domain.gate import beyond_force
 from modeldrop.domain.policy import Policy
 from modeldrop.domain.versions import Command, Contender, ModelVersion, Standing, order_key
 from modeldrop.errors import Conflict
@@ -12,6 +13,7 @@ from modeldrop.records.registry import HistoryEntry
 from modeldrop.wiring import Services
 
 _ATTEMPTS = 20
+UPLOADER = "created_by"  # in labels or lineage
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -48,7 +50,11 @@ def _promote(services: Services, model: str, version: str, *, force: bool, by: s
     if impossible:
         return Reply("refused", impossible)
     policy = services.registry.policy(model).value
-    if not force:
+    if force:
+        forbidden = _forbidden(found.value, policy.policy, by)
+        if forbidden:
+            return Reply("refused", forbidden)
+    else:
         objection = _objection(found.value, head.value.last_standing, policy.policy, policy.digest)
         if objection:
             return Reply("refused", objection)
@@ -77,6 +83,21 @@ def _impossible(version: ModelVersion) -> str | None:
     if version.waiting_for:
         return f"{version.version} waits for {', '.join(version.waiting_for)}"
     return None
+
+
+def _forbidden(version: ModelVersion, policy: Policy, by: str) -> str | None:
+    """What force cannot override: signatures, LLMs that are gone, and a second pair of eyes."""
+    reasons = beyond_force(version, policy.gate)
+    if policy.gate.approval == "manual" and by == uploader(version):
+        reasons.append(f"{by} made the package: somebody else must promote it")
+    return "; ".join(reasons) or None
+
+
+def uploader(version: ModelVersion) -> str | None:
+    """Who made the package, where its labels or lineage say so (``created_by``)."""
+    if version.metadata is None:
+        return None
+    return version.metadata.labels.get(UPLOADER) or version.metadata.lineage.get(UPLOADER)
 
 
 def _objection(version: ModelVersion, standing: Standing, policy: Policy, digest: str | None) -> str | None:
