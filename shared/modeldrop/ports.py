@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from modeldrop.domain.endpoint import DeployedVersion, Endpoint, Operation, ServedVersion
+from modeldrop.domain.serving_metrics import VersionMetrics
 
 __all__ = [
     "Bucket",
@@ -23,11 +24,13 @@ __all__ = [
     "Document",
     "DocumentStore",
     "Endpoint",
+    "MetricSource",
     "ModelServer",
     "Operation",
     "Publisher",
     "Replace",
     "ServedVersion",
+    "VersionMetrics",
     "Write",
 ]
 
@@ -176,6 +179,16 @@ class ModelServer(Protocol):
 
     def operation(self, name: str) -> Operation | None:
         """How the operation stands; None if the server does not know it (any more)."""
+
+
+class MetricSource(Protocol):
+    """Measures how deployed versions answer."""
+
+    def measure(self, endpoint: Endpoint, since: datetime, until: datetime) -> Mapping[str, VersionMetrics]:
+        """Each version in ``endpoint.deployed`` over ``since`` <= time < ``until``, as far as it is known by now.
+
+        A version without requests has zeros. Raises Unavailable if it could not be measured.
+        """
 
 
 # --- messages --------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ class Settings:
     """``local`` or ``pubsub``, where it differs from the backend's own."""
     vertex_url: str | None = None
     """Address of Vertex AI, where it is not the region's own. ``http://`` only on loopback, without credentials."""
+    monitoring_url: str | None = None
+    """Address of Cloud Monitoring, where it is not Google's own. ``http://`` only on loopback, without credentials."""
     default_model: str | None = None
     """Model of packages in ``models/{timestamp}_{commit}/``. Without it such packages are rejected."""
     predict_image: str | None = None

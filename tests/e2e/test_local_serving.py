@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -19,22 +20,26 @@ import uvicorn
 from starlette.applications import Starlette
 
 from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.router_metrics import LATENCY_STEP, RouterMetrics
 from modeldrop.adapters.local.serving_table import ServingTableReader
 from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
 from modeldrop.localcloud.traffic_router import TrafficRouter
-from modeldrop.ports import ServedVersion
+from modeldrop.ports import Endpoint, ServedVersion, VersionMetrics
 from tests.contract.model_server_system import bring_up, carry_out, finished, listed, observed, until
 from tests.contract.process_system import FUNCTIONS, running, scorecard_version, tampered_version
 
 REPOSITORY = Path(__file__).parents[2]
 PREDICT = "/v1/endpoints/fraud:predict"
 REQUEST = {"instances": [{"amount": 2.0}]}
+METRICS = "router-metrics.sqlite"
+EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
 @contextmanager
-def routed(state: Path, timeout_seconds: float = 20.0) -> Iterator[tuple[TrafficRouter, httpx.Client]]:
-    """A traffic router in a real HTTP server, and a client of it."""
-    router = TrafficRouter(state, timeout_seconds=timeout_seconds)
+def routed(state: Path, timeout_seconds: float = 20.0) -> Iterator[tuple[RouterMetrics, httpx.Client]]:
+    """A traffic router in a real HTTP server: what it has measured, and a client of it."""
+    metrics = RouterMetrics(state.with_name(METRICS), state)
+    router = TrafficRouter(state, state.with_name(METRICS), timeout_seconds=timeout_seconds)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -49,10 +54,28 @@ def routed(state: Path, timeout_seconds: float = 20.0) -> Iterator[tuple[Traffic
         until(lambda: server.started or None, "the HTTP server has started")
         port = server.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30.0) as client:
-            yield router, client
+            yield metrics, client
     finally:
         server.should_exit = True
         thread.join()
+        metrics.close()
+
+
+def measured(metrics: RouterMetrics, endpoint: Endpoint) -> Mapping[str, VersionMetrics]:
+    """All that the functions can read of an endpoint by now."""
+    return metrics.measure(endpoint, EVER[0], EVER[1])
+
+
+def once_known(metrics: RouterMetrics, endpoint: Endpoint, requests: int) -> Mapping[str, VersionMetrics]:
+    """What can be read as soon as there are so many requests; there must never be more."""
+
+    def look() -> Mapping[str, VersionMetrics] | None:
+        by_version = measured(metrics, endpoint)
+        known = sum(each.requests for each in by_version.values())
+        assert known <= requests
+        return by_version if known == requests else None
+
+    return until(look, f"{requests} requests are known")
 
 
 def leaders(version: str | None = None, parent: int | None = None) -> list[psutil.Process]:
@@ -95,20 +118,24 @@ def has_traffic(server: ProcessModelServer, version: ServedVersion) -> None:
 
 def test_traffic_follows_the_split_and_no_request_is_lost_on_the_way(tmp_path: Path) -> None:
     v1, v2 = (scorecard_version(tmp_path / "packages", version) for version in ("v1", "v2"))
-    with running(tmp_path) as server, routed(server.path) as (router, client):
+    with running(tmp_path) as server, routed(server.path) as (metrics, client):
         assert client.post(PREDICT, json=REQUEST).status_code == 404
         endpoint = bring_up(server, v1, v2)
         assert client.post(PREDICT, json=REQUEST).status_code == 503
 
         endpoint = server.set_traffic("fraud", {"v1": 80, "v2": 20}, endpoint.etag)
         assert split_of(client, 100) == {"v1": 80, "v2": 20}
-        by_version = {measured.version: measured for measured in router.measurements()}
+        by_version = once_known(metrics, endpoint, 100)
         assert {version: m.requests for version, m in by_version.items()} == {"v1": 80, "v2": 20}
-        assert all(m.errors == 0 and m.latency_ms > 0 for m in by_version.values())
-        assert sum(by_version["v2"].latency_counts) == 20
+        assert all(m.errors == 0 and m.answering for m in by_version.values())
+        assert all(m.p95_ms is not None and m.p95_ms > 0 for m in by_version.values())
 
         server.set_traffic("fraud", {"v1": 95, "v2": 5}, endpoint.etag)
         assert split_of(client, 100) == {"v1": 95, "v2": 5}
+        assert {version: m.requests for version, m in once_known(metrics, endpoint, 200).items()} == {
+            "v1": 175,
+            "v2": 25,
+        }
         with another_connection(server.path) as elsewhere:
             elsewhere.set_traffic("fraud", {"v2": 100}, observed(server).etag)
             assert split_of(client, 20) == {"v2": 20}
@@ -154,7 +181,7 @@ def _undeploy_under_load(server: ProcessModelServer, client: httpx.Client) -> No
 
 
 def test_answers_have_the_shape_of_the_contract(tmp_path: Path) -> None:
-    with running(tmp_path) as server, routed(server.path, timeout_seconds=1.0) as (router, client):
+    with running(tmp_path) as server, routed(server.path, timeout_seconds=1.0) as (metrics, client):
         has_traffic(server, scorecard_version(tmp_path / "packages", "v1"))
         answer = client.post(PREDICT, json={"instances": [{"amount": 2.0}, {"amount": "much"}]})
         assert answer.status_code == 200
@@ -167,10 +194,10 @@ def test_answers_have_the_shape_of_the_contract(tmp_path: Path) -> None:
         first, second = answer.json()["predictions"]
         assert first == {"score": 0.5, "decision": True}
         assert "error" in second
-        assert _errors(router) == (1, 1, 0)
+        assert once_known(metrics, observed(server), 1)["v1"].errors == 1, "of an instance"
 
         assert client.post(PREDICT, content=b"not JSON").status_code == 400
-        assert _errors(router) == (2, 2, 1)
+        assert once_known(metrics, observed(server), 2)["v1"].errors == 2, "refused"
 
         for content in (b" " * 1_500_001, iter([b" " * 1_000_000] * 2)):
             too_large = client.post(PREDICT, content=content)
@@ -187,11 +214,11 @@ def test_answers_have_the_shape_of_the_contract(tmp_path: Path) -> None:
         for process in processes:
             process.resume()
         assert client.post(PREDICT, json=REQUEST).status_code == 200
-
-
-def _errors(router: TrafficRouter) -> tuple[int, int, int]:
-    (measured,) = router.measurements()
-    return measured.requests, measured.errors, measured.refused
+        # Requests that no version was chosen for count for none.
+        after = once_known(metrics, observed(server), 5)["v1"]
+        assert after.errors == 3
+        assert after.p95_ms is not None
+        assert after.p95_ms > 1_000 / LATENCY_STEP, "the slowest of five, which took the whole second"
 
 
 def test_a_killed_worker_and_a_restarted_cloud_answer_again(tmp_path: Path) -> None:
@@ -209,13 +236,35 @@ def test_a_killed_worker_and_a_restarted_cloud_answer_again(tmp_path: Path) -> N
         workers = [process for leader in leaders() for process in family(leader)]
     assert_gone(workers)
 
-    with running(tmp_path) as server, routed(server.path) as (_, client):
+    with running(tmp_path) as server, routed(server.path) as (metrics, client):
         assert observed(server) == before
+        assert measured(metrics, before)["v1"].requests > 0, "what was measured is kept"
         until(lambda: _answers(client, {200, 503}), "all that is deployed answers again")
         assert split_of(client, 5) == {"v1": 5}
         (leader,) = leaders()
         processes = family(leader)
     assert_gone(processes)
+
+
+def test_the_functions_see_that_a_worker_is_gone_and_what_that_costs(tmp_path: Path) -> None:
+    version = scorecard_version(tmp_path / "packages", "v1")
+    with running(tmp_path) as server, routed(server.path) as (metrics, client):
+        has_traffic(server, version)
+        endpoint = observed(server)
+        assert split_of(client, 3) == {"v1": 3}
+        seen = once_known(metrics, endpoint, 3)["v1"]
+        assert (seen.requests, seen.errors, seen.answering) == (3, 0, True)
+
+        (tmp_path / "packages").rename(tmp_path / "elsewhere")  # so that no new worker comes up
+        leaders("v1")[0].kill()
+        until(lambda: measured(metrics, endpoint)["v1"].answering is False or None, "its address is gone")
+        assert [client.post(PREDICT, json=REQUEST).status_code for _ in range(2)] == [503, 503]
+        seen = once_known(metrics, endpoint, 5)["v1"]
+        assert (seen.requests, seen.errors, seen.answering) == (5, 2, False)
+
+        (tmp_path / "elsewhere").rename(tmp_path / "packages")
+        until(lambda: measured(metrics, endpoint)["v1"].answering or None, "a new worker answers")
+        assert split_of(client, 1) == {"v1": 1}
 
 
 def _answers(client: httpx.Client, allowed: set[int]) -> bool | None:
@@ -361,15 +410,17 @@ def test_the_router_answers_without_a_worker(tmp_path: Path) -> None:
     server.set_traffic("fraud", {"v1": 100}, observed(server).etag)
 
     async def ask() -> tuple[int, int]:
-        router = TrafficRouter(server.path)
+        router = TrafficRouter(server.path, server.path.with_name(METRICS))
         transport = httpx.ASGITransport(Starlette(routes=router.routes()))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             unreachable = await client.post(PREDICT, json=REQUEST)
             server.report_down(operation.name)
             down = await client.post(PREDICT, json=REQUEST)
-        assert _errors(router) == (2, 2, 0)
         await router.aclose()
         return unreachable.status_code, down.status_code
 
     assert asyncio.run(ask()) == (503, 503)
+    with closing(RouterMetrics(server.path.with_name(METRICS), server.path)) as metrics:
+        seen = measured(metrics, observed(server))["v1"]
+    assert (seen.requests, seen.errors, seen.answering) == (2, 2, False)
     server.close()

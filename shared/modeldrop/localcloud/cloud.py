@@ -86,7 +86,7 @@ def run(options: CloudOptions, announce: Callable[[str], None]) -> None:
         if options.emulators:
             _start_emulators(stack)
         functions = load_functions(options.functions)
-        router = TrafficRouter(options.data / "serving.sqlite")
+        router = TrafficRouter(options.data / "serving.sqlite", options.data / "router-metrics.sqlite")
         front = Front(functions, router.routes(), lambda: services().publisher, router.aclose)
         server = uvicorn.Server(
             uvicorn.Config(front, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE_SECONDS)

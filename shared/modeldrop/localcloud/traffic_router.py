@@ -17,11 +17,11 @@ from starlette.routing import Route
 
 from modeldrop.adapters.local.serving_table import Deployment, ServingTableReader
 from modeldrop.errors import Unavailable
+from modeldrop.localcloud.answer_counting import AnswerCounter
 from modeldrop.localcloud.serving_process import PREDICT_ROUTE
 
 LARGEST_REQUEST_BYTES = 1_500_000
 """As on shared endpoints of Vertex AI."""
-LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 CONNECT_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 1.0  # shorter than the workers' two, so that it is we who close idle connections
 PHRASES = {
@@ -31,32 +31,6 @@ PHRASES = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
-
-
-class VersionMeasurements(msgspec.Struct, frozen=True):
-    """What one version answered since the router started: counts that only grow."""
-
-    model: str
-    version: str
-    requests: int = 0
-    errors: int = 0  # not 2xx, no answer, or an answer with an instance that failed
-    refused: int = 0  # of the errors: 4xx, where the request may be to blame
-    latency_ms: float = 0.0  # sum over the requests
-    latency_counts: tuple[int, ...] = (0,) * (len(LATENCY_BOUNDS_MS) + 1)
-    """Requests by latency: up to each of LATENCY_BOUNDS_MS (and above the one before), then the rest."""
-
-    def with_answer(self, status: int, failed: bool, latency_ms: float) -> "VersionMeasurements":
-        """These and one more answer."""
-        bucket = sum(bound < latency_ms for bound in LATENCY_BOUNDS_MS)
-        counts = self.latency_counts
-        return msgspec.structs.replace(
-            self,
-            requests=self.requests + 1,
-            errors=self.errors + (failed or not 200 <= status < 300),
-            refused=self.refused + (400 <= status < 500),
-            latency_ms=self.latency_ms + latency_ms,
-            latency_counts=(*counts[:bucket], counts[bucket] + 1, *counts[bucket + 1 :]),
-        )
 
 
 class SmoothSplit:
@@ -105,12 +79,15 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 class TrafficRouter:
-    """The route for predictions, over the serving database at ``path``. For one event loop."""
+    """The route for predictions, over the serving database at ``path``. For one event loop.
 
-    def __init__(self, path: Path, *, timeout_seconds: float = 60.0) -> None:
+    What each version answers is counted in the file at ``metrics_path``, for ``RouterMetrics``.
+    """
+
+    def __init__(self, path: Path, metrics_path: Path, *, timeout_seconds: float = 60.0) -> None:
         self._reader = ServingTableReader(path)
         self._splits: dict[str, SmoothSplit] = {}
-        self._measured: dict[tuple[str, str], VersionMeasurements] = {}
+        self._counter = AnswerCounter(metrics_path)
         # trust_env: a proxy of the surroundings has nothing to do with our own processes.
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
@@ -122,13 +99,10 @@ class TrafficRouter:
         """For a Starlette application; call ``aclose`` when it ends."""
         return [Route("/v1/endpoints/{model}:predict", self.predict, methods=["POST"])]
 
-    def measurements(self) -> tuple[VersionMeasurements, ...]:
-        """What each version has answered so far; may be called from any thread."""
-        return tuple(self._measured.copy().values())
-
     async def aclose(self) -> None:
-        """Close the connections to the workers and the database."""
+        """Close the connections to the workers and the database; what was counted is written."""
         await self._client.aclose()
+        await self._counter.aclose()
         self._reader.close()
 
     async def predict(self, request: Request) -> Response:
@@ -144,21 +118,14 @@ class TrafficRouter:
 
     async def _measured_answer(self, deployment: Deployment, body: bytes, content_type: str | None) -> Response:
         begin = time.perf_counter()
-        status, failed = 500, True
+        failed = True
         try:
             deployment, answer = await self._ask(deployment, body, content_type)
             response, failed = _response(deployment, answer)
-            status = response.status_code
             return response
-        except _ProblemError as problem:
-            status = problem.status
-            raise
         finally:
-            served = deployment.served
-            before = self._measured.get((served.model, served.version))
-            before = before or VersionMeasurements(served.model, served.version)
             latency_ms = (time.perf_counter() - begin) * 1_000
-            self._measured[served.model, served.version] = before.with_answer(status, failed, latency_ms)
+            self._counter.count(deployment.served, failed=failed, latency_ms=latency_ms)
 
     async def _ask(
         self, deployment: Deployment, body: bytes, content_type: str | None
@@ -224,10 +191,13 @@ async def _read_body(request: Request) -> bytes:
 
 
 def _response(deployment: Deployment, answer: httpx.Response) -> tuple[Response, bool]:
-    """Ours for the worker's, and whether an instance of it failed. Raises _ProblemError for a broken worker's."""
+    """Ours for the worker's, and whether that is an error: also if just one instance of it failed.
+
+    Raises _ProblemError for the answer of a broken worker.
+    """
     served = deployment.served
     if 400 <= answer.status_code < 500:
-        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type")), False
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type")), True
     if answer.status_code != httpx.codes.OK:
         status = 503 if answer.status_code == 503 else 502
         raise _ProblemError(

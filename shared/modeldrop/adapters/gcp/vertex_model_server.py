@@ -6,17 +6,13 @@ What is met is checked before it is adopted: labels on endpoints and models, the
 Nothing is retried here: the reconciler asks again, and decides anew.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-import google.auth
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError
 from google.cloud import aiplatform_v1 as vertex  # never ``google.cloud.aiplatform``: 3.4 s of imports
 
+from modeldrop.adapters.gcp.connecting import credentials_for, read_address
 from modeldrop.adapters.gcp.vertex_errors import code_name, vertex_errors
 from modeldrop.adapters.gcp.vertex_ids import (
     MODEL_LABEL,
@@ -34,7 +30,6 @@ from modeldrop.settings import SERVING_VARIABLES, ServingSettings, Settings
 CALL_SECONDS = 15.0
 """Longest wait for one answer. The longest of our calls makes three requests, within an invocation's 60 s."""
 
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _DISPLAY_LENGTH = 128
 _OPERATION_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/([a-zA-Z]+/[^/]+/)?operations/[^/]+")
 
@@ -262,34 +257,13 @@ def connect(settings: Settings, *, call_seconds: float = CALL_SECONDS) -> Vertex
     """A server from the settings. Raises ConfigurationError if they, or the machine's credentials, do not allow it."""
     if not settings.project:
         raise ConfigurationError("MODELDROP_PROJECT is required to serve from Vertex AI")
-    address = settings.vertex_url or f"https://{settings.region}-aiplatform.googleapis.com"
-    parts = urlsplit(address)
-    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigurationError(f"MODELDROP_VERTEX_URL must be scheme://host[:port], not {address!r}")
-    options = {"api_endpoint": f"{parts.scheme}://{parts.netloc}"}
-    credentials = _credentials(parts.scheme, parts.hostname)
+    own = f"https://{settings.region}-aiplatform.googleapis.com"
+    address = read_address(settings.vertex_url or own, "MODELDROP_VERTEX_URL")
+    options = {"api_endpoint": address.url}
+    credentials = credentials_for(address)
     return VertexModelServer(
         vertex.EndpointServiceClient(credentials=credentials, transport="rest", client_options=options),
         vertex.ModelServiceClient(credentials=credentials, transport="rest", client_options=options),
         settings,
         call_seconds=call_seconds,
     )
-
-
-def _credentials(scheme: str, host: str) -> Any:
-    """The machine's own for https; none at all for http, which never leaves this machine."""
-    if scheme == "http" and _is_loopback(host):
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
-    if scheme != "https":
-        raise ConfigurationError(f"MODELDROP_VERTEX_URL must be https, or http on loopback: {scheme}://{host}")
-    try:
-        return google.auth.default(scopes=_SCOPES)[0]
-    except DefaultCredentialsError as error:
-        raise ConfigurationError(f"no Google credentials: {error}") from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -92,7 +92,8 @@ class ServingTableReader:
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to the database at ``path``, made where there is none. Raises Unavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    with as_unavailable():
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         with as_unavailable():
             _while_locked(lambda: connection.execute("PRAGMA journal_mode = WAL"))
