@@ -8,7 +8,7 @@ export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench fmt lock clean
+.PHONY: help setup demo test check up bench faults fmt lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ up: setup ## Run the embedded cloud until Ctrl-C
 
 bench: setup ## Measure, and print ratios against references of the same run
 	@$(BIN)/python -m tests.bench
+
+faults: setup ## Seed faults into a copy of the code; every one must turn a test red
+	@$(BIN)/python -m tests.faults
 
 fmt: setup ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .

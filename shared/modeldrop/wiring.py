@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from modeldrop.errors import ConfigurationError
-from modeldrop.ports import Bucket, Clock, DocumentStore, ModelServer, Publisher
+from modeldrop.ports import Bucket, Clock, DocumentStore, MetricSource, ModelServer, Publisher
 from modeldrop.records.registry import Registry
 from modeldrop.settings import Settings, read_settings
 
@@ -66,6 +66,17 @@ class Services:
         from modeldrop.adapters.local.process_model_server import ProcessModelServer
 
         return ProcessModelServer(_data(self.settings) / "serving.sqlite")
+
+    @cached_property
+    def metrics(self) -> MetricSource:
+        """How deployed versions answer."""
+        if self.settings.backend == "gcp":
+            from modeldrop.adapters.gcp import monitoring_metrics
+
+            return monitoring_metrics.connect(self.settings)
+        from modeldrop.adapters.local.router_metrics import RouterMetrics
+
+        return RouterMetrics(_data(self.settings) / "router-metrics.sqlite", _data(self.settings) / "serving.sqlite")
 
     @cached_property
     def publisher(self) -> Publisher:

@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tests.bench import cold_import, gate_rate, prediction_rate, registry_size, spine
+from tests.bench import cold_import, gate_rate, prediction_rate, registry_size, rollback, spine
 from tests.bench.measuring import Note, Row, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "spine": spine.run,
+    "rollback": rollback.run,
     "cold": cold_import.run,
     "gate": gate_rate.run,
     "registry": registry_size.run,

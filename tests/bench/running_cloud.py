@@ -21,7 +21,9 @@ from tests.bench.cold_import import ROOT
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PACKAGES = ROOT / "examples" / "flights" / "packages"
-NO_BAKE = "rollout: {strategy: canary, steps: [5, 20, 50, 100], bake_seconds: 0, keep_warm_seconds: 0}\n"
+NO_BAKE = (
+    "rollout: {strategy: canary, steps: [5, 20, 50, 100], bake_seconds: 0, min_requests: 0, keep_warm_seconds: 0}\n"
+)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from modeldrop.records.registry import Registry
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_SECONDS = 40.0
 GONE_SECONDS = 15.0
-QUICK = "rollout: {strategy: canary, steps: [20, 100], bake_seconds: 0, keep_warm_seconds: 0}\n"
+QUICK = "rollout: {strategy: canary, steps: [20, 100], bake_seconds: 0, min_requests: 0, keep_warm_seconds: 0}\n"
 
 
 def until(holds: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:

@@ -1,9 +1,11 @@
 """The gcp backend as a whole: the real functions in processes of their own, as Cloud Run runs them.
 
-Around them: the official Firestore emulator, a Cloud Storage and a Vertex AI of our own for the real Google clients,
-and an Eventarc that delivers every event several times, in every wrapping, until it is acknowledged.
+Around them: the official Firestore emulator, a Cloud Storage, a Vertex AI and a Cloud Monitoring of our own for the
+real Google clients, and an Eventarc that delivers every event several times, in every wrapping, until it is
+acknowledged.
 """
 
+import base64
 import json
 import os
 import re
@@ -25,14 +27,17 @@ from modeldrop.records.registry import Registry
 from modeldrop.settings import Settings
 from tests.e2e.eventarc import Eventarc
 from tests.e2e.function_process import DEADLINE_SECONDS, REPOSITORY, FunctionInstance, until
+from tests.servers.monitoring import MonitoringServer
 from tests.servers.storage import StorageServer
 from tests.servers.vertex import Effect, VertexServer
+from tests.servers.vertex_state import VertexState
 
 PACKAGES = REPOSITORY / "examples" / "flights" / "packages"
 BUCKET = "models-of-flights"
+OPERATOR = "olivia@example.com"
 OURS = ("deployment_info.json", "model_comparison.json", "rejection.json")
 IMAGE = "us-docker.pkg.dev/test-project/modeldrop/predict@sha256:" + "0" * 64
-QUICK = "rollout: {steps: [5, 20, 50, 100], bake_seconds: 0, keep_warm_seconds: 0}\n"
+QUICK = "rollout: {steps: [5, 20, 50, 100], bake_seconds: 0, min_requests: 0, keep_warm_seconds: 0}\n"
 """A policy: every step, as fast as the platform answers; nothing is kept warm."""
 
 STEPS = {"v1": 100}, {"v1": 95, "v2": 5}, {"v1": 80, "v2": 20}, {"v1": 50, "v2": 50}, {"v2": 100}
@@ -54,6 +59,7 @@ class GcpCloud:
         self.uploaders: list[FunctionInstance] = []
         """Instances of ``model_uploaded``."""
         self.ticker: FunctionInstance
+        self.monitoring: MonitoringServer
         self.api: FunctionInstance
         self._http = httpx.Client(trust_env=False, timeout=DEADLINE_SECONDS)
 
@@ -83,6 +89,30 @@ class GcpCloud:
         assert answer.status_code == 200, answer.text
         report: Json = answer.json()
         return report
+
+    def command(self, model: str, command: str, body: Json) -> Json:
+        """What an operator asks for, with the token Cloud Run has checked."""
+        claims = base64.urlsafe_b64encode(json.dumps({"email": OPERATOR, "email_verified": True}).encode()).decode()
+        headers = {"Authorization": f"Bearer e30.{claims.rstrip('=')}.SIGNATURE_REMOVED_BY_GOOGLE"}
+        answer = self._http.post(f"{self.api.url}/v1/models/{model}:{command}", json=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        reply: Json = answer.json()
+        return reply
+
+    def edit_traffic(self, model: str, split: dict[str, int]) -> None:
+        """Somebody sets the split at Vertex AI, past us."""
+        endpoint = self.vertex.state.endpoints[endpoint_id(model)]
+        ids = {one["displayName"]: one["id"] for one in endpoint["deployedModels"]}
+        body = {"trafficSplit": {ids[version]: percent for version, percent in split.items()}}
+        self.vertex.state.handle(lambda state: state.patch_endpoint(endpoint_id(model), "trafficSplit", body))
+
+    def delete_endpoint(self, model: str) -> None:
+        """Somebody deletes the endpoint at Vertex AI."""
+
+        def delete(state: VertexState) -> Json:
+            return state.endpoints.pop(endpoint_id(model))
+
+        self.vertex.state.handle(delete)
 
     def settle(self, *models: str) -> None:
         """Deliver all events, and tick until there is nothing to do for these models."""
@@ -186,11 +216,13 @@ def gcp_cloud(firestore_host: str, folder: Path) -> Iterator[GcpCloud]:
     with ExitStack() as stack:
         storage = stack.enter_context(StorageServer([BUCKET]))
         vertex = stack.enter_context(VertexServer(project=project))
-        environment = _environment(firestore_host, project, storage.url, vertex.url)
+        monitoring = stack.enter_context(MonitoringServer(project=project))
+        environment = _environment(firestore_host, project, storage.url, vertex.url, monitoring.url)
         functions = ["model_uploaded", "model_uploaded", "health_tick", "api"]
         instances = [FunctionInstance(name, environment, folder) for name in functions]
         eventarc = Eventarc(BUCKET, [one.url for one in instances[:2]])
         cloud = GcpCloud(storage, vertex, eventarc, project)
+        cloud.monitoring = monitoring
         stack.callback(cloud.close)
         for instance in instances:
             stack.callback(instance.stop)
@@ -203,7 +235,9 @@ def gcp_cloud(firestore_host: str, folder: Path) -> Iterator[GcpCloud]:
         yield cloud
 
 
-def _environment(firestore_host: str, project: str, storage_url: str, vertex_url: str) -> dict[str, str]:
+def _environment(
+    firestore_host: str, project: str, storage_url: str, vertex_url: str, monitoring_url: str
+) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MODELDROP_", "AIP_"))}
     return inherited | {
         "PYTHONPATH": str(REPOSITORY / "shared"),
@@ -212,9 +246,11 @@ def _environment(firestore_host: str, project: str, storage_url: str, vertex_url
         "STORAGE_EMULATOR_HOST": storage_url,
         "MODELDROP_BACKEND": "gcp",
         "MODELDROP_AUTH": "iam",
+        "MODELDROP_OPERATORS": OPERATOR,
         "MODELDROP_PROJECT": project,
         "MODELDROP_BUCKET": BUCKET,
         "MODELDROP_VERTEX_URL": vertex_url,
+        "MODELDROP_MONITORING_URL": monitoring_url,
         "MODELDROP_PREDICT_IMAGE": IMAGE,
         "MODELDROP_SERVING_ACCOUNT": f"serving@{project}.iam.gserviceaccount.com",
     }

@@ -21,7 +21,7 @@ from modeldrop.ports import BucketObject
 from tests.e2e.embedded_cloud import QUICK, REPOSITORY, Cloud, command, running, scorecard, until
 
 PUBLISH = "/v1/projects/any/topics/predictions:publish"
-SLOW = "rollout: {strategy: canary, steps: [20, 100], bake_seconds: 1.5, keep_warm_seconds: 0}\n"
+SLOW = "rollout: {strategy: canary, steps: [20, 100], bake_seconds: 1.5, min_requests: 0, keep_warm_seconds: 0}\n"
 PROBLEM = "application/problem+json"
 
 

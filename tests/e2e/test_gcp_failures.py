@@ -235,7 +235,9 @@ def test_a_deployment_that_lands_after_its_rollout_ended_is_taken_off_again(clou
     _v1_is_live(cloud, model)
     cloud.vertex.plan("endpoints.deployModel", Plan(polls=80))
     if cause == "its deadline passes":
-        cloud.policy(model, "rollout: {bake_seconds: 0, keep_warm_seconds: 0, deadline_seconds: 0.5}\n")
+        cloud.policy(
+            model, "rollout: {bake_seconds: 0, min_requests: 0, keep_warm_seconds: 0, deadline_seconds: 0.5}\n"
+        )
     cloud.drop(model, "v2")
     cloud.await_delivery()
     until(lambda: cloud.tick() and cloud.deployments(model) == ["v1", "v2"], "v2 is being deployed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.embedded_cloud import REPOSITORY, command, running
 
-POLICY = "gate: {require_signature: true, approval: manual}\nrollout: {bake_seconds: 0}\n"
+POLICY = "gate: {require_signature: true, approval: manual}\nrollout: {bake_seconds: 0, min_requests: 0}\n"
 
 
 def _modeldrop(*arguments: str) -> "subprocess.CompletedProcess[str]":

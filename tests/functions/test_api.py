@@ -115,6 +115,74 @@ def test_promotion_by_force_and_its_trace(client: Any, control: Control) -> None
     assert client.get(f"/v1/models/{MODEL}/history?at=2020-01-01").json["served"] is None
 
 
+def post(client: Any, command: str, body: dict[str, Any] | None = None) -> tuple[str, str]:
+    reply = client.post(f"/v1/models/{MODEL}:{command}", json=body or {})
+    assert (reply.status_code, reply.json.keys()) == (200, {"status", "reason"})
+    return reply.json["status"], reply.json["reason"]
+
+
+def test_rollback_pause_and_resume(client: Any, control: Control) -> None:
+    assert post(client, "rollback") == ("refused", "there is no earlier version to go back to from v1")
+    assert post(client, "resume")[0] == "refused"
+    assert post(client, "pause") == ("accepted", "nothing begins until it is resumed")
+    assert client.get(f"/v1/models/{MODEL}").json["paused"] == "paused by local operator"
+    control.drop("v3", 0.9, day=3)
+    control.tell_version("v3")
+    assert client.get(f"/v1/models/{MODEL}").json["rollout"] is None
+    assert post(client, "resume") == ("accepted", "it goes on")
+    control.settle()
+    assert control.traffic == {"v3": 100}
+    reply = post(client, "rollback", {"to": "v1", "why": "customers complain"})
+    assert reply == ("accepted", "v3 is rolled back; v1 serves again")
+    assert post(client, "rollback", {"to": "v1", "why": "customers complain"})[0] == "accepted"
+    control.settle()
+    assert control.traffic == {"v1": 100}
+    assert post(client, "rollback", {"to": "v9"})[0] == "refused"
+    history = client.get(f"/v1/models/{MODEL}/history").json["history"]
+    (entry,) = [entry for entry in history if entry["what"] == "rolled back"]
+    assert (entry["version"], entry["by"], entry["why"]) == ("v3", "local operator", "to v1: customers complain")
+
+
+@pytest.mark.parametrize("command", ["rollback", "pause", "resume"])
+def test_commands_for_a_model_nobody_knows(client: Any, command: str) -> None:
+    reply = client.post(f"/v1/models/nobody:{command}", json={}).json
+    assert reply == {"status": "refused", "reason": "there is no model nobody"}
+
+
+@pytest.mark.parametrize(
+    ("command", "body"),
+    [
+        ("rollback", b"{"),
+        ("rollback", b"[]"),
+        ("rollback", b'{"to":7}'),
+        ("rollback", b'{"to":""}'),
+        ("rollback", b'{"too":"v1"}'),
+        ("rollback", b'{"to":"v1","force":true}'),
+        ("rollback", b'{"why":"' + b"a" * 1001 + b'"}'),
+        ("rollback", b'{"to":"' + b"a" * 70_000 + b'"}'),
+        ("pause", b'{"version":"v1"}'),
+        ("resume", b'{"force":true}'),
+    ],
+)
+def test_bodies_that_are_none(client: Any, control: Control, command: str, body: bytes) -> None:
+    before = control.head
+    answer = client.post(f"/v1/models/{MODEL}:{command}", data=body, content_type="application/json")
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert control.head == before
+
+
+def test_an_empty_body_will_do(client: Any) -> None:
+    answer = client.post(f"/v1/models/{MODEL}:pause", data=b"", content_type="application/json")
+    assert answer.json["status"] == "accepted"
+
+
+@pytest.mark.parametrize("command", ["rollback", "pause", "resume"])
+def test_a_web_page_cannot_give_commands_nor_can_they_be_read(client: Any, command: str) -> None:
+    path = f"/v1/models/{MODEL}:{command}"
+    assert client.post(path, data=b"{}", content_type="text/plain").status_code == 415
+    assert client.get(path).status_code == 405
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [
@@ -145,13 +213,22 @@ def test_only_commands_can_be_posted(client: Any) -> None:
         ("bob", "approve", None),
         ("eve", "approve", 403),
         (None, "promote", 401),
+        ("ada", "rollback", None),
+        ("zoe", "pause", None),
+        ("ada", "resume", None),
+        ("bob", "rollback", 403),
+        ("bob", "pause", 403),
+        ("bob", "resume", 403),
+        ("", "pause", 403),
+        (None, "rollback", 401),
     ],
 )
 def test_in_the_cloud_commands_are_for_those_who_are_named(
     control: Control, who: str | None, command: str, status: int | None
 ) -> None:
     settings = Settings(backend="local", data=control.data, auth="iam", operators="ada, zoe", approvers="bob")
-    request = Request("application/json", b'{"version":"v9"}', who)
+    body = b'{"version":"v9"}' if command in {"promote", "approve"} else b"{}"
+    request = Request("application/json", body, who)
     reply = carry_out(Services(settings), MODEL, command, request)
     assert (reply.status if isinstance(reply, Problem) else None) == status
 

@@ -5,15 +5,20 @@ embedded cloud does once its processes run (tests/e2e has those).
 """
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.router_metrics import LATENCY_BUCKETS, AnswerCounts, RouterMetricsWriter, latency_bucket
 from modeldrop.adapters.local.serving_table import Deployment, ServingTableReader
 from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.news import News
 from modeldrop.domain.packages import OUR_FILES
+from modeldrop.domain.rollout import Rollout
 from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.handlers.health_tick import TickReport, health_tick
 from modeldrop.handlers.take_upload import take_upload
@@ -22,7 +27,7 @@ from modeldrop.wiring import Services
 
 MODEL = "fraud"
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FAST = "rollout: {bake_seconds: 0, keep_warm_seconds: 0}\n"
+FAST = "rollout: {bake_seconds: 0, keep_warm_seconds: 0, min_requests: 0}\n"
 
 
 @dataclass
@@ -54,14 +59,16 @@ def metadata(version: str, f1: float, day: int, **changes: Any) -> dict[str, Any
 class Control:
     """Drop packages, deliver events, let time pass, look at what came of it."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, clock: StillClock | None = None) -> None:
         self.data = data
-        self.clock = StillClock()
+        self.clock = clock or StillClock()
+        self._answers = 0
+        self.settings = Settings(backend="local", data=data, auth="none")
         self.services = self.another_instance()
 
     def another_instance(self) -> Services:
         """Another function instance over the same state, with connections of its own."""
-        return Services(Settings(backend="local", data=self.data, auth="none"), self.clock)
+        return Services(self.settings, self.clock)
 
     def policy(self, text: str) -> None:
         """Put the model's policy into the bucket."""
@@ -133,6 +140,60 @@ class Control:
                 return
             self.clock.forward(1)
         raise AssertionError(f"{version} is {self.version(version).status}")
+
+    def answered(self, version: str, requests: int, errors: int = 0, p95_ms: float = 20.0) -> None:
+        """The router counted these answers of the version just now, all as slow as that."""
+        counts = [0] * LATENCY_BUCKETS
+        counts[latency_bucket(p95_ms)] = requests
+        self._answers += 1
+        at_ms = -(-int(self.clock.now.timestamp() * 1_000_000) // 1000)
+        row = AnswerCounts(f"{self._answers}", MODEL, version, at_ms, errors, tuple(counts))
+        writer = RouterMetricsWriter(self.data / "router-metrics.sqlite")
+        try:
+            writer.add([row])
+        finally:
+            writer.close()
+
+    def minutes(self, number: int, **answers: tuple[int, int]) -> None:
+        """A tick a minute; in each one versions answer so many requests, so many of them with errors."""
+        for _ in range(number):
+            for version, (requests, errors) in answers.items():
+                self.answered(version, requests, errors)
+            self.clock.forward(60)
+            self.serve()
+            self.tick()
+
+    def edit_traffic(self, **split: int) -> None:
+        """Somebody else sets the split of the endpoint."""
+        endpoint = self.services.model_server.observe(MODEL)
+        assert endpoint is not None
+        self.services.model_server.set_traffic(MODEL, split, endpoint.etag)
+
+    def lose(self, *versions: str, endpoint: bool = False) -> None:
+        """Somebody else deletes deployments, with ``endpoint`` also the endpoint itself."""
+        with closing(sqlite3.connect(self.data / "serving.sqlite")) as connection, connection:
+            for version in versions:
+                connection.execute("DELETE FROM deployments WHERE model = ? AND version = ?", (MODEL, version))
+            if endpoint:
+                connection.execute("DELETE FROM endpoints WHERE model = ?", (MODEL,))
+
+    def worker_dies(self, version: str) -> None:
+        """The version's process is gone, and does not come back."""
+        server = self.services.model_server
+        assert isinstance(server, ProcessModelServer)
+        for deployment in self._wanted():
+            if deployment.served.version == version:
+                server.report_down(deployment.operation)
+
+    @property
+    def rollout(self) -> Rollout:
+        """The latest one."""
+        return self.services.registry.rollouts(MODEL, limit=1)[0]
+
+    @property
+    def news(self) -> list[News]:
+        """What lies in the outbox, the oldest first."""
+        return [slot.value.news for slot in sorted(self.services.registry.outbox(), key=lambda slot: slot.value.at)]
 
     def fail_deployments(self, reason: str) -> None:
         """Every deployment under way ends in an error."""

@@ -95,7 +95,7 @@ def test_content_that_fell_is_not_deployed_again_under_another_name(control: Con
     assert control.traffic == {"v3": 100}
 
 
-APPROVAL = "gate: {approval: manual}\nrollout: {bake_seconds: 0, keep_warm_seconds: 0}\n"
+APPROVAL = "gate: {approval: manual}\nrollout: {bake_seconds: 0, min_requests: 0, keep_warm_seconds: 0}\n"
 
 
 def test_approval_by_hand(control: Control) -> None:

@@ -34,7 +34,7 @@ def test_a_package_becomes_live(control: Control) -> None:
 
 
 def test_a_better_one_takes_over_step_by_step_and_the_old_one_is_retired(control: Control) -> None:
-    control.policy("rollout: {steps: [5, 50, 100], bake_seconds: 10, keep_warm_seconds: 100}\n")
+    control.policy("rollout: {steps: [5, 50, 100], bake_seconds: 10, min_requests: 0, keep_warm_seconds: 100}\n")
     control.drop("v1", 0.7, day=1)
     control.tell_version("v1")
     control.settle_until_live("v1")
@@ -164,7 +164,7 @@ def test_an_older_version_that_arrives_late(control: Control, waited: int, champ
 
 
 def test_a_newer_version_supersedes_a_running_canary(control: Control) -> None:
-    control.policy("rollout: {steps: [50, 100], bake_seconds: 60, keep_warm_seconds: 0}\n")
+    control.policy("rollout: {steps: [50, 100], bake_seconds: 60, min_requests: 0, keep_warm_seconds: 0}\n")
     control.drop("v1", 0.7, day=1)
     control.tell_version("v1")
     control.settle_until_live("v1")

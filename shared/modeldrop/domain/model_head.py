@@ -14,6 +14,23 @@ class Serving(msgspec.Struct, frozen=True):
     version: str
     key: str
     since: datetime
+    fallen: bool = False  # it was rolled back: nobody returns to it
+
+
+class Paused(msgspec.Struct, frozen=True):
+    """Nothing goes forward until an operator resumes: no rollout begins, no step ends, nothing is tidied up."""
+
+    by: str
+    why: str
+    at: datetime
+    out_of_band: bool = False  # somebody else changed what is behind the endpoint: nothing at all is touched
+
+
+class Recalled(msgspec.Struct, frozen=True):
+    """The version that was rolled back while its rollout was under way."""
+
+    key: str
+    why: str
 
 
 class Retired(msgspec.Struct, frozen=True):
@@ -38,6 +55,10 @@ class ModelHead(msgspec.Struct, frozen=True):
     waiting: list[str] = []  # metadata objects of packages whose artifacts are not there yet
     unpublished: list[str] = []  # keys of versions whose decision is not beside the metadata yet
     went_live: list[WentLive] = []
+    paused: Paused | None = None
+    recalled: Recalled | None = None
+    back_to: str | None = None  # key of the version that a rollback brings back, at once
+    went_back_to: str | None = None  # key of the version the last rollback led to, if nothing new began since
     retiring: Retired | None = None
     untidy: bool = False  # deployments may be left that nobody needs
     untidy_until: datetime | None = None  # until then a deployment may come up whose operation nobody knows
@@ -58,6 +79,6 @@ def version_to_retire(head: ModelHead, endpoint: Endpoint, now: datetime) -> str
     kept = {head.production.version} if head.production else set()
     if head.previous and head.production:
         warm_until = head.production.since + timedelta(seconds=head.keep_warm_seconds)
-        kept |= {head.previous.version} if now < warm_until else set()
+        kept |= {head.previous.version} if now < warm_until and not head.previous.fallen else set()
     leftovers = [d.version for d in endpoint.deployed if d.version not in kept and d.traffic_percent == 0]
     return min(leftovers, default=None)

@@ -45,6 +45,18 @@ class RolloutPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inconclusive_limit: Count = 6
     keep_warm_seconds: Seconds = 3600.0
     deadline_seconds: Annotated[float, Meta(gt=0, le=31_536_000)] = 7200.0
+    approve_steps: list[Annotated[int, Meta(ge=0, le=100)]] = []  # after these, somebody's word is needed as well
+    out_of_band: Literal["pause", "repair"] = "pause"  # when somebody else edits traffic or deployments
+
+
+class HealthPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the live version is watched. Limits that are left out are those of the rollout."""
+
+    window_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 3600.0
+    interval_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
+    min_requests: Count | None = None
+    max_error_rate: Ratio | None = None
+    max_p95_ms: Annotated[float, Meta(gt=0)] | None = None
 
 
 class DriftPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +103,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     gate: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = RolloutPolicy()
+    health: HealthPolicy = HealthPolicy()
     drift: DriftPolicy = DriftPolicy()
     quality: QualityPolicy = QualityPolicy()
     retrain: RetrainPolicy = RetrainPolicy()

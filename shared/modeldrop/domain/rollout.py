@@ -1,16 +1,15 @@
-"""A rollout as a state machine: every transition stands in one table, and ``plan`` says what comes next.
-
-The machine never waits and never acts. ``plan`` looks at the rollout, at what was observed and at the clock and
-answers with one of: Move (along the table), Act (an outside effect that belongs to the present phase), Wait.
-"""
+"""A rollout as a state machine: its record, and every transition in one table. What comes next: ``rollout_plan``."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
-from modeldrop.domain.endpoint import Endpoint, Operation
+from modeldrop.domain.analysis import Limits, Measurement, Verdict, limits_of
 from modeldrop.domain.policy import RolloutPolicy
+
+MOST_MEASUREMENTS = 50
+LONGEST_INTERVAL_SECONDS, SHORTEST_INTERVAL_SECONDS = 60.0, 0.5
 
 
 class Phase(StrEnum):
@@ -23,7 +22,25 @@ class Phase(StrEnum):
     RETURNING = "returning"  # traffic goes back to the stable version
     LIVE = "live"
     FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
     SUPERSEDED = "superseded"
+
+
+class Kind(StrEnum):
+    """What a rollout is for."""
+
+    ROLLOUT = "rollout"  # a new champion
+    ROLLBACK = "rollback"  # an earlier version takes over again, at once
+    REPAIR = "repair"  # what serves is put back to where it was
+
+
+class Cause(StrEnum):
+    """What a rollout that is held waits for somebody for. Its step does not end; all else goes on."""
+
+    APPROVAL = "approval"
+    INCONCLUSIVE = "inconclusive"
+    UNMEASURABLE = "unmeasurable"
+    NOTHING_HEALTHY = "nothing_healthy"  # going back would leave nothing that answers
 
 
 class Signal(StrEnum):
@@ -38,6 +55,8 @@ class Signal(StrEnum):
     BROKEN = "broken"
     REFUSED = "refused"  # by the model server: nothing is under way there
     UNWANTED = "unwanted"  # another version is desired now
+    RECALLED = "recalled"  # rolled back by somebody's word
+    LOST = "lost"  # the deployment is gone before it had traffic
     RETURNED_BROKEN = "returned_broken"
     RETURNED_UNWANTED = "returned_unwanted"
 
@@ -47,24 +66,29 @@ TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
     (Phase.UPLOADING, Signal.BROKEN): Phase.FAILED,
     (Phase.UPLOADING, Signal.REFUSED): Phase.FAILED,
     (Phase.UPLOADING, Signal.UNWANTED): Phase.SUPERSEDED,
+    (Phase.UPLOADING, Signal.RECALLED): Phase.ROLLED_BACK,
     (Phase.DEPLOYING, Signal.DEPLOYED): Phase.SHIFTING,
     (Phase.DEPLOYING, Signal.BROKEN): Phase.FAILED,
     (Phase.DEPLOYING, Signal.REFUSED): Phase.FAILED,
     (Phase.DEPLOYING, Signal.UNWANTED): Phase.SUPERSEDED,
+    (Phase.DEPLOYING, Signal.RECALLED): Phase.ROLLED_BACK,
     (Phase.SHIFTING, Signal.TRAFFIC_SET): Phase.BAKING,
+    (Phase.SHIFTING, Signal.LOST): Phase.DEPLOYING,
     (Phase.SHIFTING, Signal.BROKEN): Phase.RETURNING,
     (Phase.SHIFTING, Signal.REFUSED): Phase.RETURNING,
     (Phase.SHIFTING, Signal.UNWANTED): Phase.RETURNING,
+    (Phase.SHIFTING, Signal.RECALLED): Phase.RETURNING,
     (Phase.BAKING, Signal.STEP_BAKED): Phase.SHIFTING,
     (Phase.BAKING, Signal.LAST_STEP_BAKED): Phase.LIVE,
     (Phase.BAKING, Signal.TRAFFIC_MOVED): Phase.SHIFTING,
     (Phase.BAKING, Signal.BROKEN): Phase.RETURNING,
     (Phase.BAKING, Signal.UNWANTED): Phase.RETURNING,
-    (Phase.RETURNING, Signal.RETURNED_BROKEN): Phase.FAILED,
+    (Phase.BAKING, Signal.RECALLED): Phase.RETURNING,
+    (Phase.RETURNING, Signal.RETURNED_BROKEN): Phase.ROLLED_BACK,
     (Phase.RETURNING, Signal.RETURNED_UNWANTED): Phase.SUPERSEDED,
 }
 
-FINAL = frozenset({Phase.LIVE, Phase.FAILED, Phase.SUPERSEDED})
+FINAL = frozenset({Phase.LIVE, Phase.FAILED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -76,6 +100,14 @@ class Entry(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Held(msgspec.Struct, frozen=True):
+    """Why a rollout waits for somebody."""
+
+    cause: Cause
+    why: str
+    at: datetime
+
+
 class Rollout(msgspec.Struct, frozen=True):
     """One version's way to its endpoint. Its policy is fixed when it opens."""
 
@@ -85,10 +117,17 @@ class Rollout(msgspec.Struct, frozen=True):
     key: str
     digest: str
     stable: str | None  # the version that serves meanwhile, and takes over again
-    steps: list[int]
+    steps: list[int]  # shares of traffic in percent; at 0 only its containers are judged
     bake_seconds: float
     deadline_seconds: float  # without any progress
     opened_at: datetime
+    kind: Kind = Kind.ROLLOUT
+    limits: Limits = Limits()
+    failure_limit: int = 2
+    error_limit: int = 4
+    inconclusive_limit: int = 6
+    approve_steps: list[int] = []
+    repairs: bool = False  # puts back what somebody else changed, instead of pausing
     wanted_by: str = "gate"  # on whose word: the gate's, an approver's, an operator's
     wanted_why: str = ""
     phase: Phase = Phase.UPLOADING
@@ -98,46 +137,26 @@ class Rollout(msgspec.Struct, frozen=True):
     returning_for: Signal | None = None
     reason: str = ""
     trouble: str = ""  # why the last look at the model server failed; empty again after the next move
+    takes_over: bool = False  # sets its split whatever the split is now
+    failures: int = 0  # measurements of this step
+    errors: int = 0  # … the last ones, in a row
+    inconclusives: int = 0  # … after the bake time
+    approved_by: str | None = None  # who let this step pass
+    held: Held | None = None
+    measurements: list[Measurement] = []  # the latest, the newest last
     entries: list[Entry] = []
 
+    @property
+    def baked_at(self) -> datetime:
+        """When the present step's bake time ends."""
+        assert self.phase_since is not None
+        return self.phase_since + timedelta(seconds=self.bake_seconds)
 
-class Seen(msgspec.Struct, frozen=True):
-    """What was observed just now."""
-
-    endpoint: Endpoint | None
-    operation: Operation | None = None
-
-
-class Move(msgspec.Struct, frozen=True):
-    """Go along the table."""
-
-    signal: Signal
-    reason: str
-
-
-class Upload(msgspec.Struct, frozen=True):
-    """Make the version known to the model server."""
-
-
-class Deploy(msgspec.Struct, frozen=True):
-    """Put the version behind the endpoint."""
-
-
-class SetTraffic(msgspec.Struct, frozen=True):
-    """Set the split, guarded by the etag that was observed."""
-
-    split: dict[str, int]
-    etag: str
-
-
-class Wait(msgspec.Struct, frozen=True):
-    """Nothing to do until something outside changes or time passes."""
-
-    reason: str
-
-
-Act = Upload | Deploy | SetTraffic
-Plan = Move | Act | Wait
+    @property
+    def last_measurement(self) -> Measurement | None:
+        """Of the present phase."""
+        last = self.measurements[-1] if self.measurements else None
+        return last if last and self.phase_since is not None and last.at >= self.phase_since else None
 
 
 def open_rollout(
@@ -151,8 +170,6 @@ def open_rollout(
 
     Without a stable version there is nothing to compare with and nobody else to answer: one step, 100 %.
     """
-    last = [100] if policy.steps[-1] != 100 else []
-    steps = [*policy.steps, *last] if stable and policy.strategy == "canary" else [100]
     model, name, key, digest = version
     return Rollout(
         id=id,
@@ -161,33 +178,43 @@ def open_rollout(
         key=key,
         digest=digest,
         stable=stable,
-        steps=steps,
+        steps=_steps(policy) if stable else [100],
         bake_seconds=policy.bake_seconds,
         deadline_seconds=policy.deadline_seconds,
         opened_at=now,
+        limits=limits_of(policy),
+        failure_limit=policy.failure_limit,
+        error_limit=policy.error_limit,
+        inconclusive_limit=policy.inconclusive_limit,
+        approve_steps=policy.approve_steps if stable else [],
+        repairs=policy.out_of_band == "repair",
         phase_since=now,
         entries=[Entry(now, Phase.UPLOADING, 0, "opened")],
     )
 
 
-def plan(rollout: Rollout, seen: Seen, wanted: bool, now: datetime) -> Plan:
-    """What to do next. ``wanted``: whether the rollout's version is (still) the desired champion."""
-    if rollout.phase is Phase.RETURNING:
-        return _plan_return(rollout, seen)
-    if not wanted:
-        return Move(Signal.UNWANTED, "another version is the desired champion now")
-    if seen.operation is not None and seen.operation.error:
-        return Move(Signal.BROKEN, f"{rollout.phase.value} failed: {seen.operation.error}")
-    step = {
-        Phase.UPLOADING: _plan_upload,
-        Phase.DEPLOYING: _plan_deployment,
-        Phase.SHIFTING: _plan_shift,
-        Phase.BAKING: _plan_bake,
-    }[rollout.phase](rollout, seen, now)
-    if isinstance(step, Move) or not _is_overdue(rollout, now):
-        return step
-    trouble = f" (last trouble: {rollout.trouble})" if rollout.trouble else ""
-    return Move(Signal.BROKEN, f"no progress for {rollout.deadline_seconds:g} s while {rollout.phase.value}{trouble}")
+def open_at_once(rollout: Rollout, kind: Kind, deployed: bool) -> Rollout:
+    """The same as one update of traffic, for a version that has proved itself before."""
+    phase = Phase.SHIFTING if deployed else Phase.UPLOADING
+    return msgspec.structs.replace(
+        rollout,
+        kind=kind,
+        steps=[100],
+        bake_seconds=0.0,
+        stable=None,
+        approve_steps=[],
+        takes_over=True,
+        phase=phase,
+        entries=[Entry(rollout.opened_at, phase, 0, f"{kind.value} opened")],
+    )
+
+
+def _steps(policy: RolloutPolicy) -> list[int]:
+    if policy.strategy == "blue_green":
+        return [0, 100]  # beside the stable version until its containers have proved to answer, then all at once
+    if policy.strategy == "all_at_once":
+        return [100]
+    return [*policy.steps, *([100] if policy.steps[-1] != 100 else [])]
 
 
 def move(rollout: Rollout, signal: Signal, reason: str, now: datetime) -> Rollout:
@@ -197,6 +224,7 @@ def move(rollout: Rollout, signal: Signal, reason: str, now: datetime) -> Rollou
     returning_for = rollout.returning_for
     if phase is Phase.RETURNING:
         returning_for = Signal.RETURNED_UNWANTED if signal is Signal.UNWANTED else Signal.RETURNED_BROKEN
+    taking_over = {Signal.TRAFFIC_MOVED: True, Signal.TRAFFIC_SET: False}
     closed_for = rollout.reason if rollout.phase is Phase.RETURNING else reason
     return msgspec.structs.replace(
         rollout,
@@ -205,19 +233,70 @@ def move(rollout: Rollout, signal: Signal, reason: str, now: datetime) -> Rollou
         step=step,
         operation=None,
         trouble="",
+        takes_over=taking_over.get(signal, rollout.takes_over),
+        failures=0,
+        errors=0,
+        inconclusives=0,
+        approved_by=None,
+        held=None,
         returning_for=returning_for,
         reason=closed_for,
         entries=[*rollout.entries, Entry(now, phase, _percent_after(rollout, phase, step), reason)],
     )
 
 
+def with_measurement(rollout: Rollout, measurement: Measurement) -> Rollout:
+    """The rollout that knows what was measured; too little to tell by counts only once the step has baked."""
+    verdict = measurement.verdict
+    baked = measurement.at >= rollout.baked_at
+    return msgspec.structs.replace(
+        rollout,
+        failures=rollout.failures + (verdict is Verdict.FAIL),
+        errors=rollout.errors + 1 if verdict is Verdict.ERROR else 0,
+        inconclusives=rollout.inconclusives + (baked and verdict is Verdict.INCONCLUSIVE),
+        measurements=[*rollout.measurements, measurement][-MOST_MEASUREMENTS:],
+    )
+
+
+def afresh(rollout: Rollout, now: datetime, *, takes_over: bool) -> Rollout:
+    """The rollout after somebody let it go on: its step begins anew, and what held it counts no more.
+
+    ``takes_over``: whether it sets its split although somebody else changed it.
+    """
+    return msgspec.structs.replace(
+        rollout,
+        phase_since=now,
+        takes_over=takes_over or rollout.takes_over,
+        failures=0,
+        errors=0,
+        inconclusives=0,
+        held=None,
+        operation=None if rollout.held else rollout.operation,  # what was held is tried again
+    )
+
+
+def left_alone(rollout: Rollout) -> Rollout:
+    """The rollout after its stable version is gone: nobody to compare with, and nobody else to answer."""
+    return msgspec.structs.replace(rollout, stable=None, steps=[100], step=0, approve_steps=[], takes_over=True)
+
+
+def interval_seconds(bake_seconds: float) -> float:
+    """Time between two measurements of a step: a tenth of its bake time, between half a second and a minute."""
+    return min(LONGEST_INTERVAL_SECONDS, max(SHORTEST_INTERVAL_SECONDS, bake_seconds / 10))
+
+
 def split_of(rollout: Rollout) -> dict[str, int]:
     """The traffic the present step asks for, in percent; sums to 100."""
     if rollout.phase is Phase.RETURNING:
         return {rollout.stable: 100} if rollout.stable else {}
-    share = rollout.steps[rollout.step]
-    rest = {rollout.stable: 100 - share} if rollout.stable and share < 100 else {}
-    return {rollout.version: share} | rest
+    return split_at(rollout, rollout.step)
+
+
+def split_at(rollout: Rollout, step: int) -> dict[str, int]:
+    """The traffic at a step; before the first one it is all the stable version's."""
+    share = rollout.steps[step] if step >= 0 else 0
+    split = {rollout.version: share} | ({rollout.stable: 100 - share} if rollout.stable else {})
+    return {version: percent for version, percent in split.items() if percent}
 
 
 def _percent_after(rollout: Rollout, phase: Phase, step: int) -> int:
@@ -225,61 +304,3 @@ def _percent_after(rollout: Rollout, phase: Phase, step: int) -> int:
     if phase is Phase.SHIFTING:
         return rollout.steps[step - 1] if step else 0
     return rollout.steps[step] if phase in {Phase.BAKING, Phase.LIVE} else 0
-
-
-def _is_overdue(rollout: Rollout, now: datetime) -> bool:
-    """Progress that was made while nobody looked counts first, and a split nobody tried to set is not overdue."""
-    assert rollout.phase_since is not None
-    untried = rollout.phase is Phase.SHIFTING and not rollout.trouble
-    return not untried and now >= rollout.phase_since + timedelta(seconds=rollout.deadline_seconds)
-
-
-def _is_deployed(version: str | None, endpoint: Endpoint | None) -> bool:
-    return endpoint is not None and any(d.version == version for d in endpoint.deployed)
-
-
-def _plan_upload(rollout: Rollout, seen: Seen, now: datetime) -> Plan:
-    if seen.operation is not None and not seen.operation.done:
-        return Wait("the upload is under way")
-    return Upload()
-
-
-def _plan_deployment(rollout: Rollout, seen: Seen, now: datetime) -> Plan:
-    if _is_deployed(rollout.version, seen.endpoint):
-        return Move(Signal.DEPLOYED, "deployed and able to answer")
-    if seen.operation is not None and not seen.operation.done:
-        return Wait("the deployment is under way")
-    return Deploy()
-
-
-def _plan_shift(rollout: Rollout, seen: Seen, now: datetime) -> Plan:
-    if seen.endpoint is None or not _is_deployed(rollout.version, seen.endpoint):
-        return Move(Signal.BROKEN, "the deployment is gone")
-    split = split_of(rollout)
-    if seen.endpoint.traffic == split:
-        return Move(Signal.TRAFFIC_SET, f"{rollout.version} has {split[rollout.version]} % of traffic")
-    return SetTraffic(split, seen.endpoint.etag)
-
-
-def _plan_bake(rollout: Rollout, seen: Seen, now: datetime) -> Plan:
-    if not _is_deployed(rollout.version, seen.endpoint):
-        return Move(Signal.BROKEN, "the deployment is gone")
-    assert seen.endpoint is not None and rollout.phase_since is not None
-    if seen.endpoint.traffic != split_of(rollout):
-        return Move(Signal.TRAFFIC_MOVED, f"traffic was changed by somebody else to {seen.endpoint.traffic}")
-    if now < rollout.phase_since + timedelta(seconds=rollout.bake_seconds):
-        return Wait("the step bakes")
-    if rollout.step + 1 < len(rollout.steps):
-        return Move(Signal.STEP_BAKED, f"{rollout.bake_seconds:g} s at {rollout.steps[rollout.step]} %")
-    return Move(Signal.LAST_STEP_BAKED, f"{rollout.bake_seconds:g} s at 100 %")
-
-
-def _plan_return(rollout: Rollout, seen: Seen) -> Plan:
-    assert rollout.returning_for is not None
-    if not rollout.stable or not _is_deployed(rollout.stable, seen.endpoint):
-        return Move(rollout.returning_for, "there is no stable version to return to: traffic is left as it is")
-    assert seen.endpoint is not None
-    split = split_of(rollout)
-    if seen.endpoint.traffic == split:
-        return Move(rollout.returning_for, f"{rollout.stable} has all traffic again")
-    return SetTraffic(split, seen.endpoint.etag)

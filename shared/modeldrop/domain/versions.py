@@ -20,6 +20,7 @@ class Status(StrEnum):
     CANARY = "canary"
     LIVE = "live"
     SUPERSEDED = "superseded"
+    PAUSED = "paused"  # its rollout waits for somebody
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
 
@@ -147,6 +148,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     late: str | None = None  # why it came too late to be a candidate
     rolled_out: bool = False  # a rollout has begun for it: this content is out
     fallen: str | None = None  # why it may not serve any more: its rollout failed, or it was rolled back
+    rolled_back: bool = False  # it fell after it had been deployed
     decision: Decision | None = None
     standing: Standing = Standing()
 
@@ -202,7 +204,8 @@ def settled_status(version: ModelVersion) -> Status:
     if version.waiting_for:
         return Status.RECEIVED
     if version.fallen:
-        return Status.FAILED if version.rolled_out else Status.REJECTED
+        deployed = Status.ROLLED_BACK if version.rolled_back else Status.FAILED
+        return deployed if version.rolled_out else Status.REJECTED
     if version.decision is not None and version.decision.verdict == "held":
         return Status.AWAITING_APPROVAL
     return Status.SUPERSEDED if version.is_approved else Status.REJECTED

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from modeldrop.domain.policy import Policy
+from modeldrop.domain.policy import Policy, RolloutPolicy
 from modeldrop.errors import FieldProblem, InvalidInput
 from modeldrop.events.field_errors import convert
 
@@ -48,11 +48,18 @@ def read_policy(data: bytes) -> Policy:
     rollout = policy.rollout
     if any(later <= earlier for earlier, later in zip(rollout.steps, rollout.steps[1:], strict=False)):
         problems.append(FieldProblem("rollout.steps", "must increase"))
+    if set(rollout.approve_steps) - set(_shares(rollout)):
+        problems.append(FieldProblem("rollout.approve_steps", f"must be of {_shares(rollout)}"))
     if rollout.bake_seconds >= rollout.deadline_seconds:
         problems.append(FieldProblem("rollout.deadline_seconds", "is not longer than a step bakes"))
     if problems:
         raise InvalidInput(problems)
     return policy
+
+
+def _shares(rollout: RolloutPolicy) -> list[int]:
+    """The shares of traffic that a rollout comes to."""
+    return {"canary": [*rollout.steps, 100], "blue_green": [0, 100], "all_at_once": [100]}[rollout.strategy]
 
 
 def _load(data: bytes) -> Any:

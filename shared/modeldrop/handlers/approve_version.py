@@ -1,44 +1,63 @@
-"""An approver lets a version pass that the gate holds for somebody's word."""
+"""An approver lets a version pass that the gate, or a step of its rollout, holds for somebody's word."""
+
+from functools import partial
 
 import msgspec
 
-from modeldrop.domain.versions import Grant, Status
-from modeldrop.errors import Conflict
-from modeldrop.handlers.promote_version import Reply, uploader
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.rollout import Cause
+from modeldrop.domain.versions import Grant, ModelVersion, Status
+from modeldrop.handlers.advance_rollout import with_status
+from modeldrop.handlers.operators_word import Reply, accepted, carry_out, refused
+from modeldrop.handlers.promote_version import uploader
 from modeldrop.handlers.refold import refold
-from modeldrop.handlers.register_package import follow_up
 from modeldrop.records.registry import HistoryEntry
+from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
-_ATTEMPTS = 20
+_STEP_CAUSES = frozenset({Cause.APPROVAL, Cause.INCONCLUSIVE, Cause.UNMEASURABLE})
 
 
 def approve_version(services: Services, model: str, version: str, *, by: str) -> Reply:
     """Approve ``version``; it is judged again at its place in the order. Given twice, it is carried out once."""
-    for _ in range(_ATTEMPTS):
-        try:
-            reply = _approve(services, model, version, by=by)
-        except Conflict:
-            continue
-        follow_up(services, model)
-        return reply
-    raise Conflict(f"{model}: lost {_ATTEMPTS} races to approve {version}")
+    return carry_out(services, model, partial(_approve, services, model, version, by=by))
 
 
 def _approve(services: Services, model: str, version: str, *, by: str) -> Reply:
     head = services.registry.head(model)
     found = services.registry.version(model, version)
     if found is None:
-        return Reply("refused", f"{model} has no version {version}")
+        return refused(f"{model} has no version {version}")
+    step = _approve_step(services, head, found.value, by)
+    if step is not None:
+        return step
     if found.value.approval is not None:
-        return Reply("accepted", f"{found.value.approval.by} has approved it already")
+        return accepted(f"{found.value.approval.by} has approved it already")
     if found.value.status is not Status.AWAITING_APPROVAL:
-        return Reply("refused", f"{version} does not wait for approval: it is {found.value.status}")
+        return refused(f"{version} does not wait for approval: it is {found.value.status}")
     if by == uploader(found.value):
-        return Reply("refused", f"{by} made the package: somebody else must approve it")
+        return refused(f"{by} made the package: somebody else must approve it")
     now = services.clock()
     approved = msgspec.structs.replace(found.value, approval=Grant(by, now))
     folded = refold(services.registry, head.value, services.registry.policy(model).value, approved, found)
     note = HistoryEntry(now, "approved by hand", version, by, f"content {found.value.digest}")
     services.registry.commit_about(head, folded.head, folded.writes, note)
-    return Reply("accepted", f"approved by {by}")
+    return accepted(f"approved by {by}")
+
+
+def _approve_step(services: Services, head: Stored[ModelHead], version: ModelVersion, by: str) -> Reply | None:
+    """Let the step pass that the version's rollout is held at; None if it is not held for that."""
+    slot = services.registry.rollout(head.value.model, head.value.rollout) if head.value.rollout else None
+    if slot is None or slot.value.key != version.key or slot.value.held is None:
+        return None
+    rollout, held = slot.value, slot.value.held
+    if held.cause not in _STEP_CAUSES:
+        return refused(f"{version.version} is halted ({held.why}): resume, roll back, or drop a better version")
+    percent = rollout.steps[rollout.step]
+    if percent in rollout.approve_steps and by == uploader(version):
+        return refused(f"{by} made the package: somebody else must approve it")
+    new_head, writes = with_status(services, head.value, rollout.key, Status.CANARY)
+    writes.append(slot.write(msgspec.structs.replace(rollout, approved_by=by, held=None)))
+    note = HistoryEntry(services.clock(), "step approved", version.version, by, f"{percent} %: {held.why}"[:1000])
+    services.registry.commit_about(head, new_head, writes, note)
+    return accepted(f"the step at {percent} % is approved by {by}")

@@ -1,4 +1,4 @@
-"""The minute's tick: whatever is under way at any model is looked at and moved on."""
+"""The minute's tick: whatever is under way at any model is looked at and moved on, and what serves is looked after."""
 
 import logging
 import time
@@ -9,7 +9,8 @@ import msgspec
 
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import PackageLocation, locate
-from modeldrop.errors import ModeldropError
+from modeldrop.errors import Conflict, ModeldropError
+from modeldrop.handlers.check_health import check_health
 from modeldrop.handlers.decision_records import publish_decisions
 from modeldrop.handlers.reconcile import reconcile
 from modeldrop.handlers.register_package import register_package
@@ -37,7 +38,7 @@ def health_tick(services: Services) -> TickReport:
     errors: dict[str, str] = {}
     for head in services.registry.heads():
         models += 1
-        if head.is_settled:
+        if head.is_settled and head.rollouts == 0:
             continue
         if time.monotonic() - started > BUDGET_SECONDS:
             not_reached.append(head.model)
@@ -45,7 +46,7 @@ def health_tick(services: Services) -> TickReport:
         problems = _move_on(services, head)
         if problems:
             errors[head.model] = "; ".join(problems)
-        else:
+        elif not head.is_settled:
             moved.append(head.model)
     return TickReport("incomplete" if errors or not_reached else "ok", models, moved, errors, not_reached)
 
@@ -57,11 +58,16 @@ def _move_on(services: Services, head: ModelHead) -> list[str]:
         location = locate(name, services.settings.default_model)
         if isinstance(location, PackageLocation):
             due.append(partial(register_package, services, location))
-    due += [partial(reconcile, services, head.model), partial(publish_decisions, services, head.model)]
+    if not head.is_settled:
+        due += [partial(reconcile, services, head.model), partial(publish_decisions, services, head.model)]
+    if head.rollouts:
+        due.append(partial(check_health, services, head.model))
     problems = []
     for work in due:
         try:
             work()
+        except Conflict as error:  # somebody else is at the same model
+            log.info("%s: %s", head.model, error)
         except ModeldropError as error:
             log.warning("%s could not be moved on: %s", head.model, error)
             problems.append(f"{type(error).__name__}: {error}")

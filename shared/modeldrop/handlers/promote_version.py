@@ -1,82 +1,78 @@
 """An operator makes a version the champion: with the gate's consent, or by force."""
 
+from datetime import datetime, timedelta
+from functools import partial
+
 import msgspec
 
 from modeldrop.domain.champion import step
 from modeldrop.domain.gate import beyond_force
+from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.policy import Policy
 from modeldrop.domain.versions import Command, Contender, ModelVersion, Standing, order_key
-from modeldrop.errors import Conflict
+from modeldrop.handlers.operators_word import Reply, accepted, carry_out, refused
 from modeldrop.handlers.refold import refold
-from modeldrop.handlers.register_package import follow_up
 from modeldrop.records.registry import HistoryEntry
 from modeldrop.wiring import Services
 
-_ATTEMPTS = 20
 UPLOADER = "created_by"  # in labels or lineage
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What came of a command: ``accepted`` or ``refused``, and why."""
-
-    status: str
-    reason: str
 
 
 def promote_version(services: Services, model: str, version: str, *, force: bool, by: str) -> Reply:
     """Make ``version`` the champion from now on. Without ``force`` the gate must let it pass against the present one.
 
-    The command takes its place in the order of versions, by the time it was given: what is declared later must beat
-    this version; what was declared before does not undo it. Given twice, it is carried out once.
+    The command takes its place in the order of versions, by the time it was given, and beyond all that are known: what
+    is declared later must beat this version; what was declared before does not undo it. Given twice, it is carried
+    out once.
     """
-    for _ in range(_ATTEMPTS):
-        try:
-            reply = _promote(services, model, version, force=force, by=by)
-        except Conflict:
-            continue
-        follow_up(services, model)
-        return reply
-    raise Conflict(f"{model}: lost {_ATTEMPTS} races to promote {version}")
+    return carry_out(services, model, partial(_promote, services, model, version, force=force, by=by))
 
 
 def _promote(services: Services, model: str, version: str, *, force: bool, by: str) -> Reply:
     head = services.registry.head(model)
     found = services.registry.version(model, version)
     if found is None:
-        return Reply("refused", f"{model} has no version {version}")
+        return refused(f"{model} has no version {version}")
     if head.value.desired == version:
-        return Reply("accepted", f"{version} is the desired champion already")
-    impossible = _impossible(found.value)
-    if impossible:
-        return Reply("refused", impossible)
+        return accepted(f"{version} is the desired champion already")
+    wrong = impossible(found.value)
+    if wrong:
+        return refused(wrong)
     policy = services.registry.policy(model).value
     if force:
         forbidden = _forbidden(found.value, policy.policy, by)
         if forbidden:
-            return Reply("refused", forbidden)
+            return refused(forbidden)
     else:
         objection = _objection(found.value, head.value.last_standing, policy.policy, policy.digest)
         if objection:
-            return Reply("refused", objection)
+            return refused(objection)
     now = services.clock()
-    assert found.value.metadata is not None
-    command = Command(
-        model=model,
-        key=order_key(now, f"!{head.value.changes:010d}"),
-        version=version,
-        by=by,
-        at=now,
-        forced=force,
-        champion=Contender(version, found.value.key, found.value.metadata.metrics, by),
-    )
+    command = command_for(found.value, head.value, now, by=by, forced=force)
     folded = refold(services.registry, head.value, policy, command, None)
     why = "by force: the gate was not asked" if force else "the gate let it pass"
     note = HistoryEntry(now, "promoted", version, by, why)
     services.registry.commit_about(head, folded.head, folded.writes, note)
-    return Reply("accepted", why)
+    paused = "; the model is paused: it begins when somebody resumes it" if head.value.paused else ""
+    return accepted(why + paused)
 
 
-def _impossible(version: ModelVersion) -> str | None:
+def command_for(version: ModelVersion, head: ModelHead, now: datetime, *, by: str, forced: bool) -> Command:
+    """The command that makes ``version`` champion, at its place in the order; ``changes`` of the head tell it apart.
+
+    It comes after every entry, also a version that was declared in the future: else it would say yes and do nothing.
+    """
+    assert version.metadata is not None
+    at = now
+    if head.last_key:
+        at = max(now, datetime.fromisoformat(head.last_key.split("~")[0]) + timedelta(microseconds=1))
+    changes = head.changes
+    champion = Contender(version.version, version.key, version.metadata.metrics, by)
+    key = order_key(at, f"!{changes:010d}")
+    return Command(version.model, key, version.version, by=by, at=at, forced=forced, champion=champion)
+
+
+def impossible(version: ModelVersion) -> str | None:
     """What not even force can do."""
     if version.metadata is None or version.problems:
         return f"{version.version} is no valid package: {'; '.join(map(str, version.problems))}"

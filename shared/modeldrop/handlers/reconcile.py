@@ -10,26 +10,31 @@ from contextlib import suppress
 
 import msgspec
 
-from modeldrop.domain.model_head import ModelHead, Retired, version_to_retire
-from modeldrop.domain.rollout import (
-    FINAL,
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.rollout import FINAL, Phase, Rollout, Signal
+from modeldrop.domain.rollout_plan import (
     Act,
     Deploy,
+    Hold,
+    Measure,
     Move,
-    Phase,
-    Rollout,
+    Pause,
     Seen,
     SetTraffic,
-    Signal,
     Wait,
-    open_rollout,
+    Wish,
+    broken,
     plan,
 )
-from modeldrop.domain.versions import ModelVersion, Status
+from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict, Refused, Unavailable
 from modeldrop.handlers.advance_rollout import advance
+from modeldrop.handlers.halt_rollout import hold, pause_out_of_band
+from modeldrop.handlers.measure_step import measure_step
+from modeldrop.handlers.open_rollout import open_desired
 from modeldrop.handlers.read_package import served_version
-from modeldrop.ports import Endpoint, Operation
+from modeldrop.handlers.tidy_endpoint import tidy_endpoint
+from modeldrop.ports import Operation
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
@@ -59,62 +64,12 @@ def _pass(services: Services, model: str) -> bool:
     head = services.registry.head(model)
     if head.value.rollout is not None:
         return _continue_rollout(services, head)
+    if head.value.paused is not None:
+        return False
     production = head.value.production.version if head.value.production else None
     if head.value.desired is not None and head.value.desired != production:
-        return _open(services, head)
-    return head.value.untidy and _retire(services, head)
-
-
-def _open(services: Services, head: Stored[ModelHead]) -> bool:
-    assert head.value.desired is not None and head.value.desired_key is not None
-    model = head.value.model
-    version = services.registry.version_at(model, head.value.desired_key)
-    if version is None:
-        raise Conflict(f"{model} {head.value.desired} is just being registered anew")
-    number = head.value.rollouts + 1
-    policy = services.registry.policy(model).value.policy.rollout
-    rollout = open_rollout(
-        f"{number:06d}-{head.value.desired}",
-        (model, version.value.version, version.value.key, version.value.digest),
-        _stable(head.value, services.model_server.observe(model)),
-        policy,
-        services.clock(),
-    )
-    by, why = _by_whose_word(head.value, version.value)
-    rollout = msgspec.structs.replace(rollout, wanted_by=by, wanted_why=why)
-    new_head = msgspec.structs.replace(
-        head.value,
-        rollout=rollout.id,
-        rollouts=number,
-        keep_warm_seconds=policy.keep_warm_seconds,
-        unpublished=list(dict.fromkeys([*head.value.unpublished, version.value.key])),
-    )
-    services.registry.commit_about(
-        head,
-        new_head,
-        [
-            Stored(services.registry.rollout_path(model, rollout.id), rollout).write(rollout),
-            version.write(msgspec.structs.replace(version.value, status=Status.DEPLOYING, rolled_out=True)),
-        ],
-    )
-    return True
-
-
-def _by_whose_word(head: ModelHead, version: ModelVersion) -> tuple[str, str]:
-    """Who made the version champion, and why. What the gate says of it tells why, unless it was not asked."""
-    champion, decision = head.last_standing.champion, version.decision
-    by = champion.by if champion else "gate"
-    if decision is None or decision.verdict != "approved":
-        return by, f"promoted by {by}; the gate had it {decision.verdict if decision else 'unjudged'}"
-    return by, "; ".join(decision.reasons)[:1000]
-
-
-def _stable(head: ModelHead, endpoint: Endpoint | None) -> str | None:
-    """Who serves meanwhile: production; where nothing ever went live, whoever has all the traffic."""
-    traffic = endpoint.traffic if endpoint else {}
-    if head.production is not None:
-        return head.production.version
-    return next((version for version, percent in traffic.items() if percent == 100 and version != head.desired), None)
+        return open_desired(services, head)
+    return head.value.untidy and tidy_endpoint(services, head)
 
 
 def _continue_rollout(services: Services, head: Stored[ModelHead]) -> bool:
@@ -135,19 +90,48 @@ def _move_or_act(services: Services, head: Stored[ModelHead], slot: Stored[Rollo
     rollout = slot.value
     operation = services.model_server.operation(rollout.operation) if rollout.operation else None
     seen = Seen(services.model_server.observe(rollout.model), operation)
-    step = plan(rollout, seen, wanted=head.value.desired_key == rollout.key, now=services.clock())
+    step = plan(rollout, seen, _wish(head.value, rollout), services.clock())
     if isinstance(step, Wait):
         return False
+    try:
+        return _carry_out(services, head, slot, seen, step)
+    except Refused as error:
+        if rollout.phase is Phase.RETURNING or rollout.held:
+            raise  # there is nothing to fall back to: tried again by every tick, and shown as trouble
+        refused = broken(rollout, seen.endpoint, Signal.REFUSED, f"{rollout.phase.value} was refused: {error}")
+        return _carry_out(services, head, slot, seen, refused)
+
+
+def _carry_out(
+    services: Services,
+    head: Stored[ModelHead],
+    slot: Stored[Rollout],
+    seen: Seen,
+    step: Move | Act | Measure | Hold | Pause,
+) -> bool:
+    """False if nothing more can be done now."""
     if isinstance(step, Move):
         advance(services, head, slot, step)
-        return True
-    try:
+    elif isinstance(step, Measure):
+        measure_step(services, slot, seen.endpoint, step.since)
+    elif isinstance(step, Hold):
+        hold(services, head, slot, step)
+    elif isinstance(step, Pause):
+        pause_out_of_band(services, head, slot, step.why)
+    else:
         return _act(services, head, slot, step)
-    except Refused as error:
-        if rollout.phase is Phase.RETURNING:
-            raise  # there is nothing to fall back to: tried again by every tick, and shown as trouble
-        advance(services, head, slot, Move(Signal.REFUSED, f"{rollout.phase.value} was refused: {error}"))
-        return True
+    return True
+
+
+def _wish(head: ModelHead, rollout: Rollout) -> Wish:
+    """What the model's head asks of its rollout."""
+    recalled = head.recalled.why if head.recalled and head.recalled.key == rollout.key else None
+    return Wish(
+        wanted=head.desired_key == rollout.key,
+        recalled=recalled,
+        paused=head.paused.why if head.paused else None,
+        watches=head.paused is None or not head.paused.out_of_band,
+    )
 
 
 def _note_trouble(services: Services, slot: Stored[Rollout], trouble: str) -> None:
@@ -184,31 +168,3 @@ def _upload_or_deploy(services: Services, version: ModelVersion, act: Act) -> Op
     if isinstance(act, Deploy):
         return services.model_server.deploy(served)
     return services.model_server.upload(served)
-
-
-def _retire(services: Services, head: Stored[ModelHead]) -> bool:
-    """Take deployments off the endpoint that nobody needs any more, one at a time."""
-    retiring = head.value.retiring
-    if retiring is not None:
-        operation = services.model_server.operation(retiring.operation)
-        if operation is not None and not operation.done:
-            return False
-        services.registry.commit_about(head, msgspec.structs.replace(head.value, retiring=None))
-        return True
-    endpoint = services.model_server.observe(head.value.model)
-    version = version_to_retire(head.value, endpoint, services.clock()) if endpoint else None
-    if endpoint is None or version is None:
-        warm = endpoint is not None and len(endpoint.deployed) > 1
-        if not warm and (head.value.untidy_until is None or services.clock() >= head.value.untidy_until):
-            services.registry.commit_about(head, msgspec.structs.replace(head.value, untidy=False))
-        return False
-    try:
-        operation = services.model_server.undeploy(head.value.model, version)
-    except Refused as error:
-        log.warning("%s %s cannot be taken off its endpoint: %s", head.value.model, version, error)
-        return False
-    if operation is None:
-        return False
-    retired = Retired(version, operation.name)
-    services.registry.commit_about(head, msgspec.structs.replace(head.value, retiring=retired))
-    return operation.done

@@ -41,10 +41,14 @@ def refold(
 
     An entry beyond all others needs nothing but the head. Else the predecessor is read, and successors only until
     the standing after one is what it was before the change: from there on nothing can differ. Whoever was judged
-    before is judged by the same policy again; ``policy`` is for ``entry`` alone. ``later`` are stored entries beyond it
-    that change with it, by key.
+    before is judged by the same policy again; ``policy`` is for ``entry`` alone. ``later`` are entries beyond it, by
+    key: stored ones that change with it, and at most one new command, beyond all that is stored.
     """
-    changed, tail = _fold_on(registry, head, policy, entry, old, later)
+    stored_later = {key: other for key, other in later.items() if key <= head.last_key}
+    changed, tail = _fold_on(registry, head, policy, entry, old, stored_later)
+    for command in [c for key, c in later.items() if key not in stored_later and isinstance(c, Command)]:
+        tail = command_step(command, head.last_standing if tail is None else tail.standing)
+        changed.append((Stored(registry.version_path(head.model, command.key), command), tail))
     desired, desired_key = head.desired, head.desired_key
     if tail is not None:
         champion = tail.standing.champion

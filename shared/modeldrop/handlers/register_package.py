@@ -5,6 +5,7 @@ import logging
 import msgspec
 
 from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.news import News
 from modeldrop.domain.packages import PackageLocation
 from modeldrop.domain.versions import Entry, ModelVersion, arrives_late
 from modeldrop.errors import Conflict, FieldProblem, ModeldropError, PermanentError
@@ -14,6 +15,7 @@ from modeldrop.handlers.read_package import Package, keep_verified, read_package
 from modeldrop.handlers.read_policy_file import policy_in_force
 from modeldrop.handlers.reconcile import reconcile
 from modeldrop.handlers.refold import RefoldTooLarge, refold
+from modeldrop.records.outbox import Dispatch, dispatch
 from modeldrop.records.registry import HistoryEntry, PolicyRecord
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
@@ -115,10 +117,10 @@ def _register(
     except RefoldTooLarge as error:
         folded = refold(services.registry, head.value, policy, msgspec.structs.replace(version, late=str(error)), old)
     names = services.registry.naming(version, old)
-    services.registry.commit_about(
-        head, _with_waiting(folded.head, version), [*folded.writes, *names], _note(services, folded.entry)
-    )
     assert isinstance(folded.entry, ModelVersion)
+    note = _note(services, folded.entry)
+    news = _news(folded.entry, old, note)
+    services.registry.commit_about(head, _with_waiting(folded.head, version), [*folded.writes, *names], note, news)
     return folded.entry
 
 
@@ -127,6 +129,14 @@ def _note(services: Services, version: Entry) -> HistoryEntry:
     decision = version.decision
     why = "; ".join(decision.reasons)[:1000] if decision else f"waits for {', '.join(version.waiting_for)}"[:1000]
     return HistoryEntry(services.clock(), decision.verdict if decision else "received", version.version, "upload", why)
+
+
+def _news(version: ModelVersion, old: Stored[ModelVersion] | None, note: HistoryEntry) -> list[Dispatch]:
+    """A rejection is told once."""
+    before = old.value.decision if old else None
+    if note.what != "rejected" or (before is not None and before.verdict == "rejected"):
+        return []
+    return [dispatch(version.model, News("rejected", version.version, "rejected", note.why), note.at)]
 
 
 def _merged(

@@ -28,7 +28,7 @@ START_SECONDS = 30.0
 STEP_SECONDS = 30.0
 ROWS_AT_ONCE = 20
 POLICY = """\
-rollout: {strategy: canary, steps: [20, 50, 100], bake_seconds: 1}
+rollout: {strategy: canary, steps: [20, 50, 100], bake_seconds: 1, min_requests: 20}
 """
 
 
@@ -64,6 +64,7 @@ class _Story:
         self._better_version()
         self._worse_version()
         self._broken_package()
+        self._failing_version()
         _say("\nEvery step held.")
 
     def _policy(self) -> None:
@@ -127,6 +128,53 @@ class _Story:
         for reason in reasons:
             _say(f"  rejected: {reason}")
         _hold(len(reasons) == 4, "all four mistakes are named at once", reasons)
+
+    def _failing_version(self) -> None:
+        _headline("v5 is dropped: fine in training, but it needs a feature that live flights do not have")
+        content = self._failing_metadata()
+        self._put("v5", content)
+        counts: Counter[str] = Counter()
+        deadline = time.monotonic() + STEP_SECONDS
+        while self._status("v5") != "rolled_back":
+            _hold(time.monotonic() < deadline, f"v5 is rolled back within {STEP_SECONDS:g} s", self._status("v5"))
+            counts += self._count_failures(ROWS_AT_ONCE)
+        _say(f"  while it was a canary, {counts['v5 failed']} of its {counts['v5']} answers failed, none of v2's")
+        _hold(counts["v5"] == counts["v5 failed"] > 0, "every answer of v5 failed", dict(counts))
+        _hold(counts["v2 failed"] == 0, "v2 answered all the while", dict(counts))
+        why = self._client.get("/v1/models/flights/versions/v5").json()["fallen"]
+        _say(f"  rolled back by itself: {why}")
+        _hold(self._model()["endpoint"]["traffic"] == {"v2": 100}, "v2 has all traffic again", self._model())
+        _, versions = self._ask(ROWS_AT_ONCE)
+        _hold(set(versions) == {"v2"}, "v2 answers alone", versions)
+        self._put("v6", content)
+        self._wait("v6", "rejected")
+        _say(f"  the same bytes come again as v6: {self._why('v6')}")
+
+    def _failing_metadata(self) -> bytes:
+        metadata = json.loads((self._packages / "v2/metadata.json").read_text())
+        del metadata["model"], metadata["version"]  # the folder names it
+        metadata["created_at"] = "2026-02-01T09:00:00Z"
+        metadata["metrics"] = {name: min(1.0, value + 0.05) for name, value in metadata["metrics"].items()}
+        metadata["features"]["wind_gust"] = {"type": "numeric"}
+        metadata["parameters"]["coefficients"]["wind_gust"] = 0.02
+        return json.dumps(metadata).encode()
+
+    def _put(self, version: str, content: bytes) -> None:
+        folder = self._bucket / "models/flights" / version
+        folder.mkdir()
+        (folder / "metadata.json").write_bytes(content)
+
+    def _count_failures(self, count: int) -> Counter[str]:
+        """Ask about ``count`` flights; answers by version, and how many of them failed."""
+        counts: Counter[str] = Counter()
+        for _ in range(count):
+            body = {"instances": [next(self._rows)["features"]]}
+            response = self._client.post("/v1/endpoints/flights:predict", json=body)
+            _hold(response.is_success, "the endpoint answers", response.text)
+            version = response.json()["modelVersionId"]
+            counts[version] += 1
+            counts[f"{version} failed"] += "error" in response.json()["predictions"][0]
+        return counts
 
     def _drop_until(self, version: str, status: str) -> float:
         started = time.monotonic()

@@ -49,13 +49,22 @@ def follow(url: str, model: str, version: str, tell: Callable[[str], Any], timeo
             answer = _ask(client, f"/v1/models/{model}/versions/{version}")
             status = answer.get("status", "not seen yet")
             if isinstance(status, str) and status != last:
-                reasons = (answer.get("decision") or {}).get("reasons", [])
-                tell(f"{model} {version}: {status}" + (f" ({'; '.join(reasons)})" if status == "rejected" else ""))
+                tell(f"{model} {version}: {status}{_why(answer)}")
                 last = status
             if last in SETTLED:
                 return last == "live"
             time.sleep(POLL_SECONDS)
     return False
+
+
+def _why(answer: dict[str, Any]) -> str:
+    """What explains the status, where it is not the one hoped for."""
+    status = answer.get("status")
+    if status == "rejected":
+        return f" ({'; '.join((answer.get('decision') or {}).get('reasons', []))})"
+    if status in {"failed", "rolled_back"} and answer.get("fallen"):
+        return f" ({answer['fallen']})"
+    return " (it waits for somebody: see modeldrop rollouts)" if status == "paused" else ""
 
 
 def _ask(client: httpx.Client, path: str) -> dict[str, Any]:

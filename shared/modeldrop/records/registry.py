@@ -10,6 +10,8 @@
 | ``models/{model}/history/{number}`` | HistoryEntry, one a commit that means something |
 | ``models/{model}/ledger/{digest}`` | LedgerEntry: content that fell |
 | ``models/{model}/served/{time}~{rollout}`` | Served: what served when |
+| ``models/{model}/health/live`` | HealthRecord of the version that serves |
+| ``outbox/{model}~{changes}~{kind}`` | Dispatch: news to be told |
 | ``policies/{model}`` | PolicyRecord |
 | ``quarantine/{hash}`` | Quarantined: uploads and events that have no place in the registry |
 """
@@ -25,6 +27,8 @@ from modeldrop.domain.rollout import Rollout
 from modeldrop.domain.versions import Command, Entry, ModelVersion, Standing, order_key
 from modeldrop.errors import FieldProblem
 from modeldrop.ports import Create, Delete, Document, DocumentStore, Write
+from modeldrop.records.health import HealthRecord, health_path
+from modeldrop.records.outbox import Dispatch, outgoing
 from modeldrop.records.stored import Stored, stored
 
 PAGE = 50
@@ -155,6 +159,16 @@ class Registry:
         document = self._documents.get(self.ledger_path(model, digest))
         return stored(document, LedgerEntry).value if document else None
 
+    def health(self, model: str) -> Stored[HealthRecord]:
+        """How the live version was at the last look; a record that is not stored yet where there was none."""
+        path = health_path(model)
+        document = self._documents.get(path)
+        return stored(document, HealthRecord) if document else Stored(path, HealthRecord())
+
+    def outbox(self, *, after: str | None = None, limit: int = PAGE) -> list[Stored[Dispatch]]:
+        """News that are to be told, by id."""
+        return [stored(document, Dispatch) for document in self._documents.list("outbox", after=after, limit=limit)]
+
     def rollout(self, model: str, rollout: str) -> Stored[Rollout] | None:
         """A rollout by its id."""
         document = self._documents.get(self.rollout_path(model, rollout))
@@ -186,11 +200,17 @@ class Registry:
         self._documents.commit(writes)
 
     def commit_about(
-        self, head: Stored[ModelHead], new: ModelHead, writes: Sequence[Write] = (), note: HistoryEntry | None = None
+        self,
+        head: Stored[ModelHead],
+        new: ModelHead,
+        writes: Sequence[Write] = (),
+        note: HistoryEntry | None = None,
+        news: Sequence[Dispatch] = (),
     ) -> None:
         """Commit writes about a model, if nothing else was committed about it since its head was read.
 
-        ``note`` becomes the next entry of the model's history, which is only ever added to.
+        ``note`` becomes the next entry of the model's history, which is only ever added to; ``news`` go to the outbox,
+        under ids that follow from the commit, so that nothing is told twice.
 
         The head always changes: Firestore keeps the revision of a document that is replaced by its equal, and a
         decision made on what stood beside it before would go through.
@@ -199,7 +219,8 @@ class Registry:
         noted = (
             [] if note is None else [Create(f"{head.path}/history/{counted.changes:010d}", msgspec.to_builtins(note))]
         )
-        self.commit([head.write(counted), *writes, *noted])
+        told = [outgoing(head.value.model, counted.changes, item) for item in news]
+        self.commit([head.write(counted), *writes, *noted, *told])
 
     def naming(self, version: ModelVersion, old: Stored[ModelVersion] | None) -> list[Write]:
         """The writes that let the version's name lead to its key, and remove what stood under an older key."""

@@ -99,7 +99,8 @@ def _model_row(services: Services, head: ModelHead) -> dict[str, Any]:
         "desired": head.desired,
         "endpoint": {"traffic": endpoint.traffic} if endpoint else None,
         "rollout": head.rollout,
-        "health": None,
+        "paused": head.paused.why if head.paused else None,
+        "health": services.registry.health(head.model).value.status if head.production else None,
         "drift": None,
     }
 
@@ -176,6 +177,13 @@ def _history(services: Services, arguments: dict[str, Any], limit: int) -> dict[
     }
 
 
+def _health(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    if services.registry.head(arguments["model"]).revision is None:
+        return _no_model(arguments)
+    record: dict[str, Any] = msgspec.to_builtins(services.registry.health(arguments["model"]).value)
+    return {"model": arguments["model"], **record}
+
+
 def _rollouts(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
     if services.registry.head(arguments["model"]).revision is None:
         return _no_model(arguments)
@@ -213,6 +221,7 @@ HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | P
     "explain": _explain,
     "standing": _standing,
     "history": _history,
+    "health": _health,
     "rollouts": _rollouts,
     "rollout": _rollout,
     "quarantine": _quarantine,
@@ -242,6 +251,7 @@ def _routes() -> Map:
         (f"{version}/explain", "explain"),
         (f"{model}/standing", "standing"),
         (f"{model}/history", "history"),
+        (f"{model}/health", "health"),
         (f"{model}/rollouts", "rollouts"),
         (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
     ]

@@ -15,7 +15,7 @@ from modeldrop.web.problem import Problem, bad_request
 from modeldrop.wiring import Services
 
 if TYPE_CHECKING:
-    from modeldrop.handlers.promote_version import Reply
+    from modeldrop.handlers.operators_word import Reply
 
 BODY_LIMIT_BYTES = 64 << 10
 JSON = "application/json"
@@ -36,6 +36,17 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Version
 
 
+class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``:rollback``. Without ``to``: to the version before."""
+
+    to: Version | None = None
+    why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of commands that need none."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """The part of a request that a command needs. ``caller``: who asks; None: nobody knows."""
 
@@ -54,7 +65,7 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
         # A web page can send other types to any address without asking; JSON it cannot.
         return Problem(415, "Unsupported media type", f"commands are {JSON}")
     try:
-        body = strict_json.decode(request.body, limit_bytes=BODY_LIMIT_BYTES)
+        body = strict_json.decode(request.body or b"{}", limit_bytes=BODY_LIMIT_BYTES)
         reply = COMMANDS[command](services, model, body, request.caller)
     except InvalidInput as error:
         return bad_request(str(error))
@@ -65,7 +76,7 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
 def _may(services: Services, command: str, caller: str) -> bool:
     """Locally everybody is operator and approver; in the cloud those who are named."""
     settings = services.settings
-    named = {"promote": settings.operators, "approve": settings.approvers}[command]
+    named = settings.approvers if command == "approve" else settings.operators
     return settings.auth != "iam" or caller in {name.strip() for name in named.split(",")}
 
 
@@ -82,4 +93,31 @@ def _approve(services: Services, model: str, body: object, caller: str) -> "Repl
     return approve_version(services, model, convert(body, Approval).version, by=caller)
 
 
-COMMANDS: dict[str, Callable[[Services, str, object, str], "Reply"]] = {"promote": _promote, "approve": _approve}
+def _rollback(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.roll_back import roll_back
+
+    asked = convert(body, Rollback)
+    return roll_back(services, model, to=asked.to, by=caller, why=asked.why)
+
+
+def _pause(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.pause_model import pause_model
+
+    convert(body, Nothing)
+    return pause_model(services, model, by=caller)
+
+
+def _resume(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.resume_model import resume_model
+
+    convert(body, Nothing)
+    return resume_model(services, model, by=caller)
+
+
+COMMANDS: dict[str, Callable[[Services, str, object, str], "Reply"]] = {
+    "promote": _promote,
+    "approve": _approve,
+    "rollback": _rollback,
+    "pause": _pause,
+    "resume": _resume,
+}

@@ -54,8 +54,34 @@ def models_table(answer: Answer) -> Table:
     for model in answer["models"]:
         traffic = (model["endpoint"] or {}).get("traffic", {})
         split = ", ".join(f"{version} {percent} %" for version, percent in traffic.items())
-        rows.append([model["model"], model["production"] or "-", split or "-", model["rollout"] or "-"])
-    return _table(["model", "production", "traffic", "rollout"], rows)
+        under_way = f"paused: {model['paused']}" if model["paused"] else model["rollout"] or "-"
+        rows.append([model["model"], model["production"] or "-", split or "-", model["health"] or "-", under_way])
+    return _table(["model", "production", "traffic", "health", "rollout"], rows)
+
+
+def health_table(answer: Answer) -> Table:
+    """The version that serves: what was looked at, and what was found."""
+    figures = answer["metadata"]
+    rows = [[name, str(answer[name])] for name in ("status", "version", "model_type", "available", "loadable", "why")]
+    rows += [[name, str(value)] for name, value in figures.items() if not isinstance(value, dict | list)]
+    return _table(["health", answer["model"]], rows)
+
+
+def rollout_table(answer: Answer) -> Table:
+    """The latest rollout: its steps, and the last measurements."""
+    if not answer["rollouts"]:
+        return _table(["no rollout yet"], [])
+    rollout = answer["rollouts"][0]
+    rows = [[entry["at"], entry["phase"], f"{entry['percent']} %", entry["reason"]] for entry in rollout["entries"]]
+    rows += [
+        [measured["at"], measured["verdict"], f"{measured['percent']} %", measured["why"]]
+        for measured in rollout["measurements"]
+    ]
+    table = _table(["at", "what", "traffic", "why"], sorted(rows))
+    table.title = Text(plain(f"{rollout['id']}: {rollout['phase']}"))
+    held = rollout["held"]
+    table.caption = Text(plain(f"held ({held['cause']}): {held['why']}")) if held else None
+    return table
 
 
 def versions_table(answer: Answer) -> Table:

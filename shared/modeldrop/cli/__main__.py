@@ -1,0 +1,5 @@
+"""``python -m modeldrop.cli``."""
+
+from modeldrop.cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""Commands about models: what there is, why, and what should happen."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from modeldrop.cli.calling import DEFAULT_URL, NOT_DONE, AsJson, Url, answer, get, request
+
+app = typer.Typer()
+
+
+@app.command()
+def status(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Models, what serves, and what is under way."""
+    from modeldrop.web.terminal import models_table, show
+
+    found = get(url, "v1", "models")
+    show(found, models_table, as_json)
+
+
+@app.command()
+def versions(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Versions of a model, the newest first."""
+    from modeldrop.web.terminal import show, versions_table
+
+    show(get(url, "v1", "models", model, "versions"), versions_table, as_json)
+
+
+@app.command()
+def health(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """How the version that serves is doing; ends with 1 if it is unhealthy."""
+    from modeldrop.web.terminal import health_table, show
+
+    found = get(url, "v1", "models", model, "health")
+    show(found, health_table, as_json)
+    if found.get("status") == "unhealthy":
+        sys.exit(NOT_DONE)
+
+
+@app.command()
+def rollouts(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """The latest rollout, step by step, with what was measured."""
+    from modeldrop.web.terminal import rollout_table, show
+
+    show(get(url, "v1", "models", model, "rollouts"), rollout_table, as_json)
+
+
+@app.command()
+def explain(
+    model: str,
+    version: str,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Make the decision again; 1 if it differs.")] = False,
+) -> None:
+    """Why a version was approved, held or rejected."""
+    from modeldrop.web.terminal import decision_table, plain, show
+
+    found = get(url, "v1", "models", model, "versions", version, "explain")
+    if not replay:
+        return show(found, decision_table, as_json)
+    from modeldrop.handlers.judge_file import replayed
+
+    result = replayed(found)
+    show(found | {"replay": {"agrees": result.agrees, "says": result.says}}, decision_table, as_json)
+    if not as_json:
+        typer.echo(plain(f"replay: {result.says}"))
+    if not result.agrees:
+        sys.exit(NOT_DONE)
+
+
+@app.command()
+def history(
+    model: str,
+    at: Annotated[str | None, typer.Option(help="ISO 8601 time: what served then.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """What happened to a model and by whose word; or what served at a time."""
+    from modeldrop.web.terminal import history_table, served_table, show
+
+    path = ("v1", "models", model, "history")
+    if at is None:
+        show(get(url, *path), history_table, as_json)
+    else:
+        show(get(url, *path, at=at), served_table, as_json)
+
+
+@app.command()
+def promote(
+    model: str,
+    version: str,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask the gate. Stands in the history.")] = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Make a version the champion from now on."""
+    _command(url, model, "promote", {"version": version, "force": force})
+
+
+@app.command()
+def rollback(
+    model: str,
+    to: Annotated[str | None, typer.Option(help="The version to serve again; without it, the one before.")] = None,
+    why: Annotated[str, typer.Option(help="Stands in the history.")] = "",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Take back what serves or rolls out, and serve an earlier version again at once."""
+    _command(url, model, "rollback", {"to": to, "why": why})
+
+
+@app.command()
+def pause(model: str, url: Url = DEFAULT_URL) -> None:
+    """Nothing goes forward until it is resumed; a canary that fails is still taken back."""
+    _command(url, model, "pause", {})
+
+
+@app.command()
+def resume(model: str, url: Url = DEFAULT_URL) -> None:
+    """Go on after a pause, or after a rollout was held."""
+    _command(url, model, "resume", {})
+
+
+@app.command()
+def approve(model: str, version: str, url: Url = DEFAULT_URL) -> None:
+    """Let a version pass that waits for approval."""
+    _command(url, model, "approve", {"version": version})
+
+
+def _command(url: str, model: str, command: str, body: dict[str, Any]) -> None:
+    """Send a command and print the reply; a refused one ends with 1."""
+    from modeldrop.web.terminal import plain
+
+    reply = answer(url, request("POST", url, ("v1", "models", f"{model}:{command}"), json=body))
+    typer.echo(plain(f"{reply.get('status')}: {reply.get('reason')}"))
+    if reply.get("status") != "accepted":
+        sys.exit(NOT_DONE)

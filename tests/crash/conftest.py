@@ -1,0 +1,76 @@
+"""Scenarios are prepared once a run; the number of points and cases is said at its end."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.crash.cases import Prepared, prepared
+from tests.crash.interruptions import Point
+from tests.crash.scenarios import Scenario
+
+_TALLY = pytest.StashKey["Tally"]()
+
+
+@dataclass
+class Tally:
+    """What was played: how many cases in which way, the points, and those no tick can recover by itself."""
+
+    cases: dict[str, int] = field(default_factory=dict)
+    points: dict[str, int] = field(default_factory=dict)
+    untold: dict[str, list[Point]] = field(default_factory=dict)
+
+    def add(self, way: str, cases: int, story: Prepared) -> None:
+        """Cases of one way were played at the points of the story."""
+        self.cases[way] = self.cases.get(way, 0) + cases
+        self.points[story.scenario.name] = len(story.points)
+        if story.scenario.stimulus is not None:
+            self.untold[story.scenario.name] = story.points[: story.first_commit + 1]
+
+
+@pytest.fixture(scope="session")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts what is played in this run."""
+    return request.config.stash.setdefault(_TALLY, Tally())
+
+
+@pytest.fixture(scope="session")
+def story_of() -> Iterator[Callable[[Scenario], Prepared]]:
+    """A scenario's prepared state and crash-free run, made when first asked for."""
+    known: dict[str, Prepared] = {}
+    with ExitStack() as stack:
+
+        def story_of(scenario: Scenario) -> Prepared:
+            if scenario.name not in known:
+                known[scenario.name] = stack.enter_context(prepared(scenario))
+            return known[scenario.name]
+
+        yield story_of
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says how much was proved."""
+    tally = config.stash.get(_TALLY, None)
+    if tally is None:
+        return
+    terminalreporter.section("crash safety")
+    terminalreporter.write_line(
+        f"crash safety: {sum(tally.points.values()):,} points in {len(tally.points)} scenarios,"
+        f" {sum(tally.cases.values()):,} cases"
+    )
+    for way, cases in tally.cases.items():
+        terminalreporter.write_line(f"  {cases:6,} {way}")
+    _summarise_untold(terminalreporter, tally)
+
+
+def _summarise_untold(terminalreporter: pytest.TerminalReporter, tally: Tally) -> None:
+    terminalreporter.write_line(
+        "up to (not after) these effects nothing about the model has changed: no tick can know, it is delivered again"
+    )
+    for name, points in tally.untold.items():
+        ever = "models" in points[-1].effect.touches
+        effects = ", ".join(dict.fromkeys(f"{point.effect.port}.{point.effect.method}" for point in points))
+        terminalreporter.write_line(
+            f"  {name}: {effects if ever else 'all: nothing is ever committed about the model'}"
+        )
