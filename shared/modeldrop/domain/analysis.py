@@ -34,12 +34,13 @@ class Limits(msgspec.Struct, frozen=True):
     min_requests: int = 100
     max_error_rate: float = 0.01
     max_p95_ms: float | None = None
+    max_prediction_drift: float | None = None  # Jensen-Shannon distance between candidate and stable version
 
 
 class SignalResult(msgspec.Struct, frozen=True):
     """One signal's figures, for candidate and stable, and what they say."""
 
-    name: str  # containers | error_rate | p95_latency_ms
+    name: str  # containers | error_rate | p95_latency_ms | prediction_distribution
     verdict: Verdict
     candidate: float | None
     stable: float | None
@@ -63,7 +64,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
 def limits_of(policy: RolloutPolicy) -> Limits:
     """What a step of a rollout must keep."""
-    return Limits(policy.min_requests, policy.max_error_rate, policy.max_p95_ms)
+    return Limits(policy.min_requests, policy.max_error_rate, policy.max_p95_ms, policy.max_prediction_drift)
 
 
 def health_limits(health: HealthPolicy, rollout: RolloutPolicy) -> Limits:

@@ -40,6 +40,7 @@ class RolloutPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_requests: Count = 100
     max_error_rate: Ratio = 0.01
     max_p95_ms: Annotated[float, Meta(gt=0)] | None = None
+    max_prediction_drift: Annotated[float, Meta(gt=0, le=1)] | None = None
     failure_limit: Count = 2
     error_limit: Count = 4
     inconclusive_limit: Count = 6

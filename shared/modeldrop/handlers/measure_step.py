@@ -8,6 +8,7 @@ from modeldrop.domain.analysis import Limits, Measurement, Verdict, assess, over
 from modeldrop.domain.rollout import Rollout, with_measurement
 from modeldrop.domain.serving_metrics import VersionMetrics
 from modeldrop.errors import ModeldropError
+from modeldrop.handlers.compare_predictions import compare_predictions
 from modeldrop.ports import Endpoint
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
@@ -25,11 +26,12 @@ def _measure(services: Services, rollout: Rollout, endpoint: Endpoint, since: da
     percent = endpoint.traffic.get(rollout.version, 0)
     try:
         measured = services.metrics.measure(endpoint, since, until)
+        predicted = compare_predictions(services, rollout, since, until) if 0 < percent < 100 else None
     except ModeldropError as error:
         return Measurement(services.clock(), since, percent, Verdict.ERROR, str(error)[:1000])
     candidate = measured.get(rollout.version, VersionMetrics())
     stable = measured.get(rollout.stable, VersionMetrics()) if rollout.stable else None
-    signals = assess(candidate, stable, _limits(rollout, percent))
+    signals = assess(candidate, stable, _limits(rollout, percent)) + ([predicted] if predicted else [])
     verdict, why = overall(signals)
     return Measurement(
         at=services.clock(),  # when it was done: one that takes longer than the interval is not due again at once
