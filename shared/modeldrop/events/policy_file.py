@@ -50,6 +50,12 @@ def read_policy(data: bytes) -> Policy:
         problems.append(FieldProblem("rollout.steps", "must increase"))
     if set(rollout.approve_steps) - set(_shares(rollout)):
         problems.append(FieldProblem("rollout.approve_steps", f"must be of {_shares(rollout)}"))
+    if policy.drift.tests.get("categorical") in {"ks", "wasserstein"}:
+        problems.append(
+            FieldProblem("drift.tests.categorical", "must be psi or jensen_shannon: the others compare numbers")
+        )
+    if policy.quality.metric is None and (policy.quality.min is not None or policy.quality.max_drop is not None):
+        problems.append(FieldProblem("quality.metric", "is required with min or max_drop"))
     if rollout.bake_seconds >= rollout.deadline_seconds:
         problems.append(FieldProblem("rollout.deadline_seconds", "is not longer than a step bakes"))
     if problems:
