@@ -23,6 +23,7 @@ from modeldrop.adapters.local.process_model_server import ProcessModelServer
 from modeldrop.adapters.local.router_metrics import LATENCY_STEP, RouterMetrics
 from modeldrop.adapters.local.serving_table import ServingTableReader
 from modeldrop.errors import Conflict, NotFound, Refused, Unavailable
+from modeldrop.localcloud.serving_supervisor import SupervisorTiming
 from modeldrop.localcloud.traffic_router import TrafficRouter
 from modeldrop.ports import Endpoint, ServedVersion, VersionMetrics
 from tests.contract.model_server_system import bring_up, carry_out, finished, listed, observed, until
@@ -285,6 +286,19 @@ with running(data) as server:
     print("ready", flush=True)
     sys.stdin.read()
 """
+
+
+def test_a_worker_that_hangs_is_ended_and_started_again(tmp_path: Path) -> None:
+    """A stopped process keeps its port, and answers nobody."""
+    version = scorecard_version(tmp_path / "packages", "v1")
+    impatient = SupervisorTiming(check=0.05, silent=0.5)
+    with running(tmp_path, impatient) as server, routed(server.path, timeout_seconds=2.0) as (_, client):
+        has_traffic(server, version)
+        (hung,) = leaders("v1")
+        for process in family(hung):
+            process.send_signal(signal.SIGSTOP)
+        assert_gone([hung])
+        until(lambda: client.post(PREDICT, json=REQUEST).is_success or None, "another one answers")
 
 
 def test_no_process_outlives_a_killed_parent(tmp_path: Path) -> None:

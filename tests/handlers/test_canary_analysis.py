@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modeldrop.domain.analysis import Verdict
+from modeldrop.domain.analysis import Limits, Verdict, assess, overall
 from modeldrop.domain.rollout import Cause, Phase
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Unavailable
@@ -342,3 +342,33 @@ def test_a_rejection_is_told_once_however_often_the_upload_is_delivered(control:
     control.put(f"models/{MODEL}/v0/validation_report.json", b'{"passed": false}')
     control.tell(f"models/{MODEL}/v0/validation_report.json")
     assert [news.kind for news in control.news if news.version == "v0"] == ["rejected"]
+
+
+def test_the_traffic_of_a_replaced_candidate_is_not_given_to_a_stable_version_that_does_not_answer(
+    tmp_path: Path,
+) -> None:
+    """v1 is down while v2 has half of the traffic: v3 begins beside v2."""
+    control = Control(tmp_path)
+    control.policy("rollout: {steps: [50, 100], bake_seconds: 600, min_requests: 10}\n")
+    control.make_live("v1", 0.7, day=1)
+    control.drop("v2", 0.8, day=2)
+    control.tell_version("v2")
+    control.minutes(3, v2=(100, 0))
+    assert control.traffic == {"v1": 50, "v2": 50}
+    control.worker_dies("v1")
+    control.minutes(2, v2=(100, 0))
+    control.drop("v3", 0.9, day=3)
+    control.tell_version("v3")
+    assert control.traffic == {"v2": 100}
+    control.minutes(2, v2=(100, 0), v3=(100, 0))
+    assert control.rollout.stable == "v2"
+    assert control.traffic == {"v2": 50, "v3": 50}
+
+
+def test_a_candidate_no_worse_than_the_stable_version_beyond_chance_is_not_rolled_back() -> None:
+    """Two early failures of fifty, where the stable version has some below the limit."""
+    limits = Limits(min_requests=50)
+    verdicts = [
+        overall(assess(VersionMetrics(50, errors), VersionMetrics(450, 4), limits))[0] for errors in (0, 1, 2, 5)
+    ]
+    assert verdicts == [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.FAIL]

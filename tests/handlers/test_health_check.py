@@ -7,6 +7,7 @@ import pytest
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Unavailable
 from modeldrop.handlers.health_tick import health_tick
+from modeldrop.ports import ServedVersion
 from modeldrop.records.health import HealthRecord
 from tests.handlers.control import MODEL, Control
 from tests.handlers.counted import counted
@@ -209,3 +210,42 @@ def test_a_predecessor_that_could_not_be_taken_off_after_the_warm_time_is_not_go
     assert health(control).status == "unhealthy"
     assert control.traffic == {"v2": 100}
     assert control.version("v2").fallen is None
+
+
+def test_a_predecessor_that_does_not_answer_is_nobody_to_go_back_to(control: Control) -> None:
+    control.worker_dies("v1")
+    control.minutes(6, v2=BAD)
+    assert health(control).status == "unhealthy"
+    assert control.traffic == {"v2": 100}
+    assert control.version("v2").fallen is None
+    assert told(control) == [("v2", "unhealthy", False)]
+
+
+def test_silence_after_failures_is_no_recovery(tmp_path: Path) -> None:
+    control = alone(tmp_path)
+    control.minutes(4, v1=BAD)
+    assert health(control).status == "unhealthy"
+    control.minutes(20)
+    assert (health(control).status, health(control).metadata["requests"]) == ("unhealthy", 0)
+    assert told(control) == [("v1", "unhealthy", False)]
+    control.minutes(1, v1=GOOD)
+    assert told(control)[-1] == ("v1", "healthy again", True)
+
+
+def test_a_deployment_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    control = alone(tmp_path)
+    theirs = ServedVersion(MODEL, "theirs", "0" * 64, "scorecard", (tmp_path / "theirs").as_uri())
+    control.services.model_server.upload(theirs)
+    control.services.model_server.deploy(theirs)
+    control.minutes(90)
+    assert control.deployed == ["theirs", "v1"]
+    assert control.tick().moved == []
+
+
+def test_a_version_that_a_rollout_has_taken_all_traffic_from_is_not_said_to_serve(control: Control) -> None:
+    control.policy(POLICY.replace("bake_seconds: 0", "bake_seconds: 600"))
+    control.drop("v3", 0.9, day=3)
+    control.tell_version("v3")
+    control.minutes(3)
+    assert control.traffic == {"v3": 100}
+    assert (health(control).version, health(control).available, health(control).status) == ("v2", False, "unknown")

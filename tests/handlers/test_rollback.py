@@ -315,3 +315,16 @@ def test_who_saw_a_version_fail_cannot_roll_back_another_that_took_over_since(co
     reply = roll_back(control.services, MODEL, to="v1", by="modeldrop", falling="v2")
     assert reply.status == "refused"
     assert control.traffic == {"v3": 100}
+
+
+def test_what_fell_and_was_brought_back_by_force_can_be_rolled_back_again(control: Control) -> None:
+    assert back(control).status == "accepted"
+    control.minutes(2)
+    assert promote_version(control.services, MODEL, "v2", force=True, by="ada").status == "accepted"
+    control.minutes(3)
+    assert control.traffic == {"v2": 100}
+    reply = back(control, to="v1")
+    assert (reply.status, "already" in reply.reason) == ("accepted", False)
+    control.minutes(2)
+    assert control.traffic == {"v1": 100}
+    assert control.version("v2").status is Status.ROLLED_BACK

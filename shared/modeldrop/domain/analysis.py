@@ -120,11 +120,11 @@ def _error_rate(candidate: VersionMetrics, stable: VersionMetrics | None, limits
     seen = f"{candidate.errors} of {candidate.requests} requests failed ({rate:.2%}, at most {limit:.2%})"
     if rate <= limit:
         return result(Verdict.PASS, seen)
-    if stable is None or other is None or other <= limit or stable.requests < limits.min_requests:
+    if stable is None or other is None or stable.requests < limits.min_requests:
         return result(Verdict.FAIL, seen)
     if _is_worse(candidate, stable):
         return result(Verdict.FAIL, f"{seen}, and of the stable version {other:.2%}")
-    return result(Verdict.INCONCLUSIVE, f"{seen}, but no more than of the stable version ({other:.2%})")
+    return result(Verdict.INCONCLUSIVE, f"{seen}, but no more than of the stable version ({other:.2%}), beyond chance")
 
 
 def _is_worse(candidate: VersionMetrics, stable: VersionMetrics) -> bool:

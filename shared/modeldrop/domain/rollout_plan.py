@@ -287,6 +287,14 @@ def _plan_return(rollout: Rollout, seen: Seen) -> Plan:
         return Move(rollout.returning_for, "there is no stable version to return to: traffic is left as it is")
     assert seen.endpoint is not None
     split = split_of(rollout)
+    last = rollout.measurements[-1] if rollout.measurements else None
+    if rollout.returning_for is Signal.RETURNED_UNWANTED and last is not None and last.stable_answering is False:
+        # Nobody said that the candidate is bad: its traffic is not given to one that does not answer.
+        if last.verdict is Verdict.FAIL:
+            return Move(rollout.returning_for, f"{rollout.stable} does not answer: traffic is left as it is")
+        split = {rollout.version: 100}
     if seen.endpoint.traffic == split:
-        return Move(rollout.returning_for, f"{rollout.stable} has all traffic again")
+        return Move(rollout.returning_for, f"{next(iter(split))} has all traffic now")
+    if not is_deployed(next(iter(split)), seen.endpoint):
+        return Move(rollout.returning_for, f"{next(iter(split))} is not deployed any more: traffic is left as it is")
     return SetTraffic(split, seen.endpoint.etag)

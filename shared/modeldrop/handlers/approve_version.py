@@ -48,7 +48,11 @@ def _approve(services: Services, model: str, version: str, *, by: str) -> Reply:
 def _approve_step(services: Services, head: Stored[ModelHead], version: ModelVersion, by: str) -> Reply | None:
     """Let the step pass that the version's rollout is held at; None if it is not held for that."""
     slot = services.registry.rollout(head.value.model, head.value.rollout) if head.value.rollout else None
-    if slot is None or slot.value.key != version.key or slot.value.held is None:
+    if slot is None or slot.value.key != version.key:
+        return None
+    if slot.value.approved_by is not None:
+        return accepted(f"{slot.value.approved_by} has approved this step already")
+    if slot.value.held is None:
         return None
     rollout, held = slot.value, slot.value.held
     if held.cause not in _STEP_CAUSES:
@@ -56,7 +60,8 @@ def _approve_step(services: Services, head: Stored[ModelHead], version: ModelVer
     percent = rollout.steps[rollout.step]
     if percent in rollout.approve_steps and by == uploader(version):
         return refused(f"{by} made the package: somebody else must approve it")
-    new_head, writes = with_status(services, head.value, rollout.key, Status.CANARY)
+    status = Status.PAUSED if head.value.paused else Status.CANARY
+    new_head, writes = with_status(services, head.value, rollout.key, status)
     writes.append(slot.write(msgspec.structs.replace(rollout, approved_by=by, held=None)))
     note = HistoryEntry(services.clock(), "step approved", version.version, by, f"{percent} %: {held.why}"[:1000])
     services.registry.commit_about(head, new_head, writes, note)

@@ -5,7 +5,17 @@ from datetime import datetime, timedelta
 import msgspec
 
 from modeldrop.domain.analysis import Verdict, health_limits
-from modeldrop.domain.health import HEALTHY, UNHEALTHY, Look, look_at, missing, status_of, unmeasured, window_start
+from modeldrop.domain.health import (
+    HEALTHY,
+    UNHEALTHY,
+    UNKNOWN,
+    Look,
+    look_at,
+    missing,
+    status_of,
+    unmeasured,
+    window_start,
+)
 from modeldrop.domain.model_head import ModelHead, Serving, version_to_retire
 from modeldrop.domain.news import News
 from modeldrop.domain.policy import Policy
@@ -30,14 +40,14 @@ def check_health(services: Services, model: str) -> None:
     edited = _is_settled(head.value) and not _is_as_it_should_be(production, endpoint)
     if edited:
         _out_of_band(services, head, endpoint)
-    elif _has_left_over(head.value, endpoint, services.clock()):
+    elif _has_left_over(services, head.value, endpoint):
         services.registry.commit_about(head, msgspec.structs.replace(head.value, untidy=True))
     if production is None:
         return
-    if _is_relieved(head.value, production, endpoint):
-        return
-    policy = services.registry.policy(model).value.policy
     record = services.registry.health(model)
+    if _is_relieved(head.value, production, endpoint):
+        return _note_relieved(services, record, production)
+    policy = services.registry.policy(model).value.policy
     if not _is_due(record.value, production, services.clock(), policy):
         return
     new = _checked(services, head.value, endpoint, record.value, policy)
@@ -63,11 +73,26 @@ def _is_relieved(head: ModelHead, production: Serving, endpoint: Endpoint | None
     return is_deployed(production.version, endpoint) and production.version not in endpoint.traffic
 
 
-def _has_left_over(head: ModelHead, endpoint: Endpoint | None, now: datetime) -> bool:
+def _note_relieved(services: Services, record: Stored[HealthRecord], production: Serving) -> None:
+    """Said once: the last figures are not to stand as those of a version that serves."""
+    if record.value.version == production.version and record.value.available:
+        relieved = msgspec.structs.replace(
+            record.value,
+            status=UNKNOWN,
+            available=False,
+            why="it has no traffic: the rollout under way has taken it over",
+            since=services.clock(),
+            metadata={"traffic_percent": 0},
+        )
+        services.registry.commit([record.write(relieved)])
+
+
+def _has_left_over(services: Services, head: ModelHead, endpoint: Endpoint | None) -> bool:
     """Whether a version nobody needs has come back: an instance that slept long has deployed what fell meanwhile."""
     if not head.is_settled or head.paused is not None or endpoint is None:
         return False
-    return version_to_retire(head, endpoint, now) is not None
+    version = version_to_retire(head, endpoint, services.clock())
+    return version is not None and services.registry.version(head.model, version) is not None
 
 
 def _out_of_band(services: Services, head: Stored[ModelHead], endpoint: Endpoint | None) -> None:
@@ -119,10 +144,10 @@ def _checked(
 
 
 def _failures(before: int, verdict: Verdict) -> int:
-    """How many checks in a row have failed; one that could not be measured says nothing."""
-    if verdict is Verdict.ERROR:
-        return before
-    return before + 1 if verdict is Verdict.FAIL else 0
+    """How many checks in a row have failed; one that could not be measured, or says too little, ends no row."""
+    if verdict is Verdict.PASS:
+        return 0
+    return before + (verdict is Verdict.FAIL)
 
 
 def _look(services: Services, production: Serving, endpoint: Endpoint | None, policy: Policy) -> Look:
@@ -159,7 +184,10 @@ def _back_from_watch(services: Services, head: ModelHead, endpoint: Endpoint | N
     if production is None or previous is None or previous.fallen or not _is_settled(head):
         return
     on_watch_until = production.since + timedelta(seconds=head.keep_warm_seconds)
-    if services.clock() < on_watch_until and is_deployed(previous.version, endpoint):
+    if endpoint is None or services.clock() >= on_watch_until or not is_deployed(previous.version, endpoint):
+        return
+    measured = services.metrics.measure(endpoint, production.since, services.clock())
+    if measured.get(previous.version, VersionMetrics()).answering is not False:
         roll_back(
             services,
             head.model,

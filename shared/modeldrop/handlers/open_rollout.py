@@ -82,8 +82,9 @@ def _by_whose_word(head: ModelHead, version: ModelVersion) -> tuple[str, str]:
 def _stable(head: ModelHead, endpoint: Endpoint | None) -> str | None:
     """Who serves meanwhile: production; where it does not, or nothing ever went live, whoever has all the traffic."""
     traffic = endpoint.traffic if endpoint else {}
+    alone = next((version for version, percent in traffic.items() if percent == 100), None)
     if head.production is not None and head.production.fallen:
         return None
-    if head.production is not None and is_deployed(head.production.version, endpoint):
-        return head.production.version
-    return next((version for version, percent in traffic.items() if percent == 100 and version != head.desired), None)
+    if head.production is not None and is_deployed(head.production.version, endpoint) and alone != head.desired:
+        return head.production.version if alone is None else alone
+    return None if alone == head.desired else alone

@@ -65,7 +65,9 @@ def _falling(services: Services, head: ModelHead, slot: Stored[Rollout] | None) 
     production = head.production
     key = slot.value.key if slot else production.key if production else None
     found = services.registry.version_at(head.model, key) if key else None
-    return None if found is None or found.value.fallen else found
+    # One that fell before and was brought back by force is the desired champion: it can fall again.
+    fell_already = found is not None and found.value.fallen and head.desired_key != found.value.key
+    return None if fell_already else found
 
 
 def _under_way(
@@ -81,7 +83,8 @@ def _under_way(
     if back is None or (falling is not None and not rolling_back):
         return None
     if to in (None, back):
-        return accepted(f"{back} is on its way back already")
+        held = slot.value.held if slot else None
+        return accepted(f"{back} is on its way back already" + (f", and held: {held.why}" if held else ""))
     return refused(f"a rollback to {back} is under way: promote {to} instead")
 
 
@@ -117,7 +120,7 @@ def _commit(
 ) -> None:
     now, by, why = services.clock(), wanted.by, wanted.why
     reason = f"rolled back by {by}" + (f": {why}" if why else "")
-    fallen = fallen_version(falling.value, reason[:1000], rolled_back=True)
+    fallen = fallen_version(msgspec.structs.replace(falling.value, fallen=None), reason[:1000], rolled_back=True)
     command = command_for(target, head.value, now, by=by, forced=True)
     folded = without_fallen(services, head.value, falling, fallen, command)
     new_head = _recalling(folded.head, falling.value, target, reason)

@@ -23,6 +23,11 @@ def tidy_endpoint(services: Services, head: Stored[ModelHead]) -> bool:
         return True
     endpoint = services.model_server.observe(head.value.model)
     version = version_to_retire(head.value, endpoint, services.clock()) if endpoint else None
+    if version is not None and services.registry.version(head.value.model, version) is None:
+        log.warning(
+            "%s: %s is behind the endpoint and not of the registry: it is left alone", head.value.model, version
+        )
+        version = None
     if endpoint is None or version is None:
         warm = endpoint is not None and len(endpoint.deployed) > 1
         if not warm and (head.value.untidy_until is None or services.clock() >= head.value.untidy_until):

@@ -32,6 +32,10 @@ class SupervisorTiming:
     """A started worker must be healthy within this time."""
     unhealthy: float = 3.0
     """How long a worker that answers, but not with 200, may go on doing so."""
+    check: float = 1.0
+    """Between two questions to a running worker whether it is healthy …"""
+    silent: float = 10.0
+    """… and how long it may leave them unanswered before it is ended and started again."""
     late_requests: float = 0.2
     """Between undeploy and SIGTERM, for requests routed just before."""
     drain: float = 10.0
@@ -154,15 +158,28 @@ class _Keeper(threading.Thread):
                 worker.drain(self._timing.late_requests, self._timing.drain)
                 return False
             try:
-                while worker.exit_code() is None and not self._ending.wait(self._timing.look):
-                    pass
+                silent = self._watch(worker)
                 if self._ending.is_set():
                     worker.drain(self._timing.late_requests, self._timing.drain)
                     return False
-                LOG.warning("%s: the worker ended (%s)", self.name, worker.exit_code())
+                what = "does not answer" if silent else f"ended ({worker.exit_code()})"
+                LOG.warning("%s: the worker %s; it is started again", self.name, what)
                 return True
             finally:
                 self._state.report_down(operation)
+
+    def _watch(self, worker: Worker) -> bool:
+        """Until the worker has ended, is to end, or hangs; whether it hangs."""
+        heard = checked = time.monotonic()
+        while worker.exit_code() is None and not self._ending.wait(self._timing.look):
+            if time.monotonic() - checked < self._timing.check:
+                continue
+            if worker.health() is not None:
+                heard = time.monotonic()
+            checked = time.monotonic()
+            if checked - heard > self._timing.silent:
+                return True
+        return False
 
     def _problem_of_start(self, worker: Worker) -> str | None:
         """Wait until the worker is healthy (None), or cannot be (the reason)."""

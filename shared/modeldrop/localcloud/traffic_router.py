@@ -4,6 +4,8 @@ Every request looks at the split anew (one number read from SQLite while nothing
 for each request that begins after it, whichever process made it.
 """
 
+import math
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,25 +35,27 @@ PHRASES = {
 }
 
 
-class SmoothSplit:
-    """Smooth weighted round robin (as in nginx): exact over any 100 choices, and evenly spread within them.
+class ShuffledSplit:
+    """Exact over every block of choices (20 for 95 to 5), by chance within it.
 
-    >>> split = SmoothSplit({"v1": 80, "v2": 20})
-    >>> [split.choose() for _ in range(5)]
-    ['v1', 'v1', 'v2', 'v1', 'v1']
+    A split in a fixed rhythm would meet traffic that has one, too, and send every request of a kind to one version.
+
+    >>> split = ShuffledSplit({"v1": 80, "v2": 20})
+    >>> sorted(split.choose() for _ in range(5))
+    ['v1', 'v1', 'v1', 'v1', 'v2']
     """
 
     def __init__(self, percents: Mapping[str, int]) -> None:
         self.percents = dict(percents)
-        self._credit = dict.fromkeys(percents, 0)
+        step = math.gcd(*percents.values())
+        self._block = [name for name, percent in percents.items() for _ in range(percent // step)]
+        self._left: list[str] = []
 
     def choose(self) -> str:
         """The next one. There must be at least one."""
-        for name, percent in self.percents.items():
-            self._credit[name] += percent
-        chosen = max(self._credit, key=self._credit.__getitem__)
-        self._credit[chosen] -= sum(self.percents.values())
-        return chosen
+        if not self._left:
+            self._left = random.sample(self._block, len(self._block))
+        return self._left.pop()
 
 
 class _ProblemError(Exception):
@@ -86,7 +90,7 @@ class TrafficRouter:
 
     def __init__(self, path: Path, metrics_path: Path, *, timeout_seconds: float = 60.0) -> None:
         self._reader = ServingTableReader(path)
-        self._splits: dict[str, SmoothSplit] = {}
+        self._splits: dict[str, ShuffledSplit] = {}
         self._counter = AnswerCounter(metrics_path)
         # trust_env: a proxy of the surroundings has nothing to do with our own processes.
         self._client = httpx.AsyncClient(
@@ -168,7 +172,7 @@ class TrafficRouter:
         percents = {operation: deployment.traffic_percent for operation, deployment in deployments.items()}
         split = self._splits.get(model)
         if split is None or split.percents != percents:
-            split = self._splits[model] = SmoothSplit(percents)
+            split = self._splits[model] = ShuffledSplit(percents)
         return deployments[split.choose()]
 
     def _as_it_is_now(self, deployment: Deployment) -> Deployment:

@@ -55,13 +55,13 @@ class ProcessModelServer:
         with self._transaction() as connection:
             if not _is_uploaded(connection, version):
                 raise NotFound(f"{version.model} {version.version} is not uploaded")
+            if _endpoint(connection, version.model) is None:
+                connection.execute("INSERT INTO endpoints VALUES (?, ?)", (version.model, _new_etag()))
             ready = _ready(connection, version.model, version.version)
             if ready:
                 return None
             if ready is not None:
                 raise Conflict(f"{version.model} {version.version} is being deployed already")
-            if _endpoint(connection, version.model) is None:
-                connection.execute("INSERT INTO endpoints VALUES (?, ?)", (version.model, _new_etag()))
             operation = _new_operation(connection, "deploy", done=False)
             connection.execute(
                 "INSERT INTO deployments (operation, model, version) VALUES (?, ?, ?)",

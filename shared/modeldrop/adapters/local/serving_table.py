@@ -136,7 +136,7 @@ def _table(connection: sqlite3.Connection) -> ServingTable:
     table: dict[str, tuple[Deployment, ...]] = {}
     for model, operation, version, digest, runtime, artifact_uri, ready, traffic, port in rows:
         table.setdefault(model, ())
-        if operation is not None:
+        if operation is not None and digest is not None:
             served = ServedVersion(model, version, digest, runtime, artifact_uri)
             table[model] += (Deployment(operation, served, bool(ready), traffic, port),)
     return table
