@@ -52,7 +52,7 @@ fmt: setup ## Format, and fix what can be fixed
 COMPILE := $(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras
 lock: setup ## Pin the requirements anew from pyproject.toml
 	@$(COMPILE) --output-file=requirements.txt pyproject.toml
-	@$(COMPILE) --extra=cli --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
+	@$(COMPILE) --extra=cli --extra=parquet --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

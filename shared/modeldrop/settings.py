@@ -51,6 +51,12 @@ class Settings:
     """How long a package may wait for artifacts that are not there yet before it is rejected."""
     signing_keys: Path | None = None
     """JSON file ``{"key id": "secret in base64", …}`` that signatures of packages are checked with."""
+    ingest_linger_seconds: float = 0.2
+    """How long sampled predictions wait for others before they are stored together; at most 1."""
+    report_interval_seconds: float = 60.0
+    """Between two looks at the same window for a drift or quality report."""
+    redaction_key: Path | None = None
+    """File whose bytes (16 at least) are the key that features are hashed with, where a policy says so."""
     auth: str | None = None
     """Who may call the API: ``iam`` (Cloud Run checks callers) or ``none`` (local only). No default in the cloud."""
     operators: str = ""
@@ -157,6 +163,10 @@ def _inconsistent(values: Mapping[str, Any]) -> list[str]:
     ]
     if backend == "gcp" and values.get("auth") != "iam":
         problems.append("MODELDROP_AUTH must be iam with MODELDROP_BACKEND=gcp")
+    if not 0 <= values.get("ingest_linger_seconds", 0.0) <= 1:
+        problems.append("MODELDROP_INGEST_LINGER_SECONDS must be from 0 to 1")
+    if values.get("report_interval_seconds", 0.0) < 0:
+        problems.append("MODELDROP_REPORT_INTERVAL_SECONDS must not be negative")
     if "data" not in values and (values.get("documents") == "sqlite" or values.get("messaging") == "local"):
         problems.append("MODELDROP_DATA is required with a local store")
     if "project" not in values and (values.get("documents") == "firestore" or values.get("messaging") == "pubsub"):

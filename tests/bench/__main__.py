@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tests.bench import cold_import, gate_rate, prediction_rate, registry_size, rollback, spine
+from tests.bench import cold_import, gate_rate, ingest, prediction_rate, registry_size, rollback, spine
 from tests.bench.measuring import Note, Row, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "gate": gate_rate.run,
     "registry": registry_size.run,
     "predictions": prediction_rate.run,
+    "ingest": ingest.run,
 }
 
 

@@ -165,7 +165,7 @@ FAULTS = (
     Fault(
         "what a sleeper deployed stays behind the endpoint",
         f"{_HANDLERS}/check_health.py",
-        "    return version_to_retire(head, endpoint, now) is not None\n",
+        "    return version is not None and services.registry.version(head.model, version) is not None\n",
         "    return False\n",
         _crash("analysis", "zombies"),
     ),

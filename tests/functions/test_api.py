@@ -10,7 +10,7 @@ import functions_framework
 import pytest
 
 from modeldrop.settings import Settings
-from modeldrop.web.commands import Request, carry_out
+from modeldrop.web.commands import Request, carry_out, replay
 from modeldrop.web.identity import caller
 from modeldrop.web.problem import Problem
 from modeldrop.wiring import Services, services
@@ -231,6 +231,16 @@ def test_in_the_cloud_commands_are_for_those_who_are_named(
     request = Request("application/json", body, who)
     reply = carry_out(Services(settings), MODEL, command, request)
     assert (reply.status if isinstance(reply, Problem) else None) == status
+
+
+def test_quarantined_events_are_replayed_by_operators(control: Control, client: Any) -> None:
+    nothing = {"taken": 0, "still_wrong": 0, "passed_over": 0, "cut": 0}
+    assert client.post("/v1/quarantine:replay", json={}).json == nothing
+    settings = Settings(backend="local", data=control.data, auth="iam", operators="ada")
+    request = Request("application/json", b"{}", "bob")
+    refused = replay(Services(settings), request)
+    assert isinstance(refused, Problem)
+    assert refused.status == 403
 
 
 def test_in_the_cloud_the_caller_must_be_known() -> None:

@@ -47,6 +47,32 @@ def rollouts(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> Non
 
 
 @app.command()
+def drift(
+    model: str,
+    version: Annotated[str | None, typer.Option(help="Left out: the one in production.")] = None,
+    window: Annotated[str | None, typer.Option(help="ISO 8601 time a window began; left out: the latest.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """How far a version's live inputs and predictions are from its reference; ends with 1 if they have drifted."""
+    from modeldrop.web.terminal import drift_table, show
+
+    query: dict[str, Any] = {k: v for k, v in (("version", version), ("window", window)) if v is not None}
+    found = get(url, "v1", "models", model, "drift", **query)
+    show(found, drift_table, as_json)
+    if found.get("verdict") == "drifted":
+        sys.exit(NOT_DONE)
+
+
+@app.command()
+def quality(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """How well versions predict, by the labels that have come."""
+    from modeldrop.web.terminal import quality_table, show
+
+    show(get(url, "v1", "models", model, "quality"), quality_table, as_json)
+
+
+@app.command()
 def explain(
     model: str,
     version: str,
@@ -119,6 +145,13 @@ def pause(model: str, url: Url = DEFAULT_URL) -> None:
 def resume(model: str, url: Url = DEFAULT_URL) -> None:
     """Go on after a pause, or after a rollout was held."""
     _command(url, model, "resume", {})
+
+
+@app.command()
+def replay(url: Url = DEFAULT_URL) -> None:
+    """Put quarantined prediction events back: after a fix, or once their version is registered."""
+    found = answer(url, request("POST", url, ("v1", "quarantine:replay"), json={}))
+    typer.echo(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in found.items()))
 
 
 @app.command()

@@ -7,12 +7,17 @@ from contextlib import suppress
 
 from modeldrop.domain.packages import REJECTION_NAME
 from modeldrop.errors import Conflict, FieldProblem, PermanentError
+from modeldrop.events.prediction_events import POISON_LIMIT_BYTES, Poison
 from modeldrop.handlers.decision_records import write_rejection
+from modeldrop.handlers.store_rows import try_again
+from modeldrop.records.quarantined_events import KEPT, PREDICTION_EVENT, QuarantinedEvent, QuarantinedEvents
 from modeldrop.records.registry import Quarantined
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
 log = logging.getLogger(__name__)
+
+EVENTS_AT_ONCE = 40  # a commit has 5 MiB at most
 
 
 def quarantine_upload(
@@ -33,6 +38,34 @@ def quarantine_event(services: Services, body: bytes, problems: Sequence[FieldPr
     """Record an event that is none."""
     _record(services, hashlib.sha256(body).hexdigest(), "event", problems)
     return "quarantined"
+
+
+def quarantine_poison(services: Services, poison: Sequence[Poison]) -> None:
+    """Record prediction events that are none, each with its bytes; the same one again changes nothing."""
+    now = services.clock()
+    events = {
+        one.raw: QuarantinedEvent(
+            PREDICTION_EVENT, list(one.problems), now, one.raw, len(one.raw) >= POISON_LIMIT_BYTES, now + KEPT
+        )
+        for one in poison
+    }
+    pending = list(events.values())
+    for first in range(0, len(pending), EVENTS_AT_ONCE):
+        some = pending[first : first + EVENTS_AT_ONCE]
+        try_again(lambda some=some: _record_events(services, some))  # type: ignore[misc]
+
+
+def _record_events(services: Services, events: list[QuarantinedEvent]) -> None:
+    slots = QuarantinedEvents(services.documents).slots(events)
+    new = [(s, event) for s, event in zip(slots, events, strict=True) if _is_new(s, event)]
+    if new:
+        services.documents.commit([slot.write(event) for slot, event in new])
+        reasons = "; ".join(map(str, new[0][1].problems))
+        log.warning("quarantined %d prediction events; %s: %s", len(new), new[0][0].path, reasons)
+
+
+def _is_new(slot: Stored[QuarantinedEvent], event: QuarantinedEvent) -> bool:
+    return slot.revision is None or slot.value.problems != event.problems
 
 
 def _record(services: Services, digest: str, what: str, problems: Sequence[FieldProblem]) -> None:

@@ -35,7 +35,16 @@ HOST = "127.0.0.1"
 TICKS = ("health_tick", "retrain_tick")
 SUBSCRIBERS = {"predictions": "prediction_logged"}
 KEPT_SETTINGS = frozenset(
-    variable(name) for name in ("default_model", "log_level", "artifact_wait_seconds", "signing_keys")
+    variable(name)
+    for name in (
+        "default_model",
+        "log_level",
+        "artifact_wait_seconds",
+        "signing_keys",
+        "ingest_linger_seconds",
+        "report_interval_seconds",
+        "redaction_key",
+    )
 )
 GRACE_SECONDS = 5
 EMULATED_PROJECT = "modeldrop-local"
@@ -155,6 +164,7 @@ def _set_environment(data: Path) -> None:
         if name not in KEPT_SETTINGS:
             del os.environ[name]
     os.environ |= {"MODELDROP_BACKEND": "local", "MODELDROP_DATA": str(data.resolve()), "MODELDROP_AUTH": "none"}
+    os.environ.setdefault(variable("report_interval_seconds"), "1")  # looking costs nothing here
 
 
 class _Signals:

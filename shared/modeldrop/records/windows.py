@@ -33,6 +33,10 @@ WRITES_AT_ONCE = 400  # Firestore took 500 a commit for years; nobody needs more
 OPENING_TRIES = 10
 
 
+WindowKey = tuple[str, str | None, datetime]
+"""Model, version (None: the model's labels) and start."""
+
+
 class WindowRecord(msgspec.Struct, frozen=True):
     """A window, as it was laid out when its first event came. ``version`` None: it holds the model's labels."""
 
@@ -50,9 +54,14 @@ class WindowRecord(msgspec.Struct, frozen=True):
         return self.start + timedelta(seconds=self.seconds)
 
     @property
+    def key(self) -> WindowKey:
+        """Which window it is."""
+        return self.model, self.version, self.start
+
+    @property
     def path(self) -> str:
         """The record's document."""
-        return window_path(self.model, self.version, self.start)
+        return window_path(*self.key)
 
 
 class StoredShard(msgspec.Struct, frozen=True):

@@ -13,7 +13,8 @@ from modeldrop import __version__
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.errors import InvalidName, ModeldropError, TransientError
-from modeldrop.web.commands import COMMANDS, Request, carry_out
+from modeldrop.web import reports
+from modeldrop.web.commands import COMMANDS, Request, carry_out, replay
 from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
 
@@ -35,13 +36,19 @@ def answer(
     except ValueError as error:
         return bad_request(str(error))
     try:
-        if route in COMMANDS:
-            return carry_out(services, arguments["model"], route, request or Request("", b"", None))
+        if route not in HANDLERS:
+            return _commanded(services, route, dict(arguments), request or Request("", b"", None))
         return HANDLERS[route](services, {**arguments, "before": before, "query": query}, limit)
     except InvalidName as error:  # a page after something that can be no id
         return bad_request(str(error))
     except TransientError as error:
         return Problem(503, "Unavailable", str(error))
+
+
+def _commanded(services: Services, route: str, arguments: dict[str, Any], request: Request) -> dict[str, Any] | Problem:
+    if route == "replay":
+        return replay(services, request)
+    return carry_out(services, arguments["model"], route, request)
 
 
 def _page(query: Arguments) -> tuple[int, str | None]:
@@ -101,7 +108,7 @@ def _model_row(services: Services, head: ModelHead) -> dict[str, Any]:
         "rollout": head.rollout,
         "paused": head.paused.why if head.paused else None,
         "health": services.registry.health(head.model).value.status if head.production else None,
-        "drift": None,
+        "drift": reports.latest_drift(services, head.model, head.production.version if head.production else None),
     }
 
 
@@ -184,6 +191,14 @@ def _health(services: Services, arguments: dict[str, Any], limit: int) -> dict[s
     return {"model": arguments["model"], **record}
 
 
+def _drift(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    return reports.drift(services, arguments["model"], arguments["query"])
+
+
+def _quality(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
+    return reports.quality(services, arguments["model"], arguments["query"])
+
+
 def _rollouts(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
     if services.registry.head(arguments["model"]).revision is None:
         return _no_model(arguments)
@@ -222,6 +237,8 @@ HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | P
     "standing": _standing,
     "history": _history,
     "health": _health,
+    "drift": _drift,
+    "quality": _quality,
     "rollouts": _rollouts,
     "rollout": _rollout,
     "quarantine": _quarantine,
@@ -252,10 +269,13 @@ def _routes() -> Map:
         (f"{model}/standing", "standing"),
         (f"{model}/history", "history"),
         (f"{model}/health", "health"),
+        (f"{model}/drift", "drift"),
+        (f"{model}/quality", "quality"),
         (f"{model}/rollouts", "rollouts"),
         (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
     ]
     rules = [Rule(rule, endpoint=name, methods=["GET"]) for rule, name in rows]
+    rules.append(Rule("/v1/quarantine:replay", endpoint="replay", methods=["POST"]))
     rules += [Rule(f"{model}:{command}", endpoint=command, methods=["POST"]) for command in COMMANDS]
     return Map(rules, converters={"regex": Pattern}, merge_slashes=False)
 

@@ -4,6 +4,7 @@ The use cases are imported when they are asked for: most instances of the API on
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -57,13 +58,9 @@ class Request(msgspec.Struct, frozen=True):
 
 def carry_out(services: Services, model: str, command: str, request: Request) -> dict[str, Any] | Problem:
     """The reply to a command, or the problem with the request."""
-    if request.caller is None:
-        return Problem(401, "Unauthorized", "the caller's identity is not known")
-    if not _may(services, command, request.caller):
-        return Problem(403, "Forbidden", f"{request.caller} may not {command}")
-    if request.content_type.split(";")[0].strip().lower() != JSON:
-        # A web page can send other types to any address without asking; JSON it cannot.
-        return Problem(415, "Unsupported media type", f"commands are {JSON}")
+    refusal = _refusal(services, command, request)
+    if refusal is not None or request.caller is None:
+        return refusal or Problem(401, "Unauthorized", "the caller's identity is not known")
     try:
         body = strict_json.decode(request.body or b"{}", limit_bytes=BODY_LIMIT_BYTES)
         reply = COMMANDS[command](services, model, body, request.caller)
@@ -71,6 +68,31 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
         return bad_request(str(error))
     answer: dict[str, Any] = msgspec.to_builtins(reply)
     return answer
+
+
+def replay(services: Services, request: Request) -> dict[str, Any] | Problem:
+    """``POST /v1/quarantine:replay``: what came of putting quarantined prediction events back."""
+    refusal = _refusal(services, "replay", request)
+    if refusal is not None:
+        return refusal
+    from modeldrop.handlers.log_predictions import PredictionIntake
+    from modeldrop.handlers.replay_quarantine import replay_quarantine
+
+    with closing(PredictionIntake(services, linger_seconds=0.0)) as intake:
+        answer: dict[str, Any] = msgspec.to_builtins(replay_quarantine(services, intake))
+    return answer
+
+
+def _refusal(services: Services, command: str, request: Request) -> Problem | None:
+    """Why the caller cannot have it carried out, if so."""
+    if request.caller is None:
+        return Problem(401, "Unauthorized", "the caller's identity is not known")
+    if not _may(services, command, request.caller):
+        return Problem(403, "Forbidden", f"{request.caller} may not {command}")
+    if request.content_type.split(";")[0].strip().lower() != JSON:
+        # A web page can send other types to any address without asking; JSON it cannot.
+        return Problem(415, "Unsupported media type", f"commands are {JSON}")
+    return None
 
 
 def _may(services: Services, command: str, caller: str) -> bool:

@@ -106,6 +106,40 @@ def served_table(answer: Answer) -> Table:
     return _table(["version", "since", "by", "why", "digest"], rows)
 
 
+def drift_table(answer: Answer) -> Table:
+    """A window's report, feature by feature, the predictions last."""
+    found = [*answer["features"], *([answer["prediction"]] if answer["prediction"] else [])]
+    rows = [
+        [
+            one["name"],
+            one["type"],
+            one["test"],
+            *[
+                "-" if one[name] is None else f"{one[name]:.4g}"
+                for name in ("value", "threshold", "p_value", "missing")
+            ],
+            one["verdict"],
+        ]
+        for one in found
+    ]
+    table = _table(["feature", "type", "test", "value", "threshold", "p", "missing", "verdict"], rows)
+    about = f"{answer['model']} {answer['version']}, window {answer['window']}: {answer['verdict']}"
+    table.title = Text(plain(f"{about} ({answer['rows']} rows of about {answer['estimated_events']} events)"))
+    reference = answer["reference"]
+    table.caption = Text(plain(f"compared with: {reference['kind']} {reference['why']}"))
+    return table
+
+
+def quality_table(answer: Answer) -> Table:
+    """Versions and what their labels say."""
+    rows = []
+    for one in answer["versions"]:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in one["metrics"].items())
+        coverage = "-" if one["coverage"] is None else f"{one['coverage']:.0%}"
+        rows.append([one["version"], one["window"], one["verdict"], str(one["n"]), coverage, metrics or "-"])
+    return _table(["version", "window", "verdict", "labelled", "coverage", "metrics"], rows)
+
+
 def decision_table(answer: Answer) -> Table:
     """A decision: its terms, and the reasons below."""
     rows = []

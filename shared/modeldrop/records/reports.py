@@ -1,0 +1,197 @@
+"""Reports on windows: what drifted, and how good the answers were, over any DocumentStore.
+
+| path | holds |
+|---|---|
+| ``models/{model}/drift/{start}~{version}`` | DriftRecord |
+| ``models/{model}/quality/{start}~{version}`` | QualityRecord |
+| ``models/{model}/baselines/{version}`` | FirstWindow: which of its own windows a version is compared with |
+
+Reports say in ``expire_at`` when they may go: with the window they are about.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from modeldrop.errors import FieldProblem
+from modeldrop.ports import Delete, DocumentStore, Write
+from modeldrop.records.stored import Stored, stored
+from modeldrop.records.windows import WindowRecord
+
+PAGE = 200
+REPORTS_A_PAGE = 4  # of a model with a canary beside production, two a window
+MOST_PAGES = 3
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What a window is compared with, and why if there is nothing, or nothing that can be read."""
+
+    kind: str  # package | stable_version | first_window | none
+    why: str = ""
+    version: str | None = None  # whose rows they are
+    window: datetime | None = None  # start of the window they are of
+    file: str | None = None  # object in the bucket
+    digest: str | None = None  # SHA-256 of the file
+    file_rows: int | None = None  # more than are compared: those are a sample of them
+    problems: list[FieldProblem] = []
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """Whether the latest windows that could be judged, this one the last, all drifted; None: it takes more of them.
+
+    ``windows``: verdicts on the features by the start of the window, the oldest first.
+    """
+
+    windows_to_alarm: int = 0
+    data: bool = False
+    prediction: bool = False
+    windows: dict[str, str] = {}
+
+
+class DriftRecord(msgspec.Struct, frozen=True):
+    """The drift report of a version's window. ``features`` and ``prediction`` are ``FeatureDrift`` as plain values."""
+
+    model: str
+    version: str
+    window: datetime  # its start, UTC
+    window_seconds: int
+    reference: Reference
+    rows: int
+    reference_rows: int
+    estimated_events: int
+    relative_error: float | None  # one standard error of the estimate
+    conflicts: int  # events told more than once, and differently
+    verdict: str  # ok | drifted | insufficient_data
+    features: list[dict[str, Any]]
+    prediction: dict[str, Any] | None
+    inputs: str  # digest of all that the report follows from
+    looked_at: datetime
+    expire_at: datetime
+    alarm: Alarm = Alarm()
+    features_left_out: int = 0  # beyond those a report has room for
+    problems: list[FieldProblem] = []  # why nothing could be compared
+
+
+class QualityRecord(msgspec.Struct, frozen=True):
+    """The quality of a version in a window, from predictions whose labels are known."""
+
+    model: str
+    version: str
+    window: datetime
+    window_seconds: int
+    rows: int
+    estimated_events: int
+    labelled: int
+    coverage: float | None
+    verdict: str  # ok | degraded | insufficient_data
+    reasons: list[str]
+    metrics: dict[str, float]
+    n: int  # labelled predictions the metric was measured on
+    unusable: int
+    zero_labels: int  # which MAPE leaves out
+    metric: str | None
+    value: float | None
+    compared_with: str | None  # declared | baseline
+    compared_version: str | None
+    expected: float | None
+    inputs: str
+    looked_at: datetime
+    expire_at: datetime
+
+
+class FirstWindow(msgspec.Struct, frozen=True):
+    """A version's first window with enough rows; None: none up to ``searched`` (a window's start) has them."""
+
+    window: datetime | None = None
+    searched: datetime | None = None
+
+
+class Reports:
+    """Reads and keeps reports."""
+
+    def __init__(self, documents: DocumentStore) -> None:
+        self._documents = documents
+
+    def drift(self, model: str, version: str, start: datetime) -> Stored[DriftRecord] | None:
+        """The drift report of a window."""
+        document = self._documents.get(drift_path(model, version, start))
+        return stored(document, DriftRecord) if document else None
+
+    def drifts(self, model: str, version: str, starts: Sequence[datetime]) -> list[DriftRecord]:
+        """Those of several windows, as far as they were ever made, in the order of ``starts``."""
+        found = self._documents.get_many([drift_path(model, version, start) for start in starts])
+        return [stored(document, DriftRecord).value for document in found if document is not None]
+
+    def latest_drift(self, model: str, version: str) -> DriftRecord | None:
+        """The newest report on the version; None if it has none among the model's latest."""
+        after = None
+        for _ in range(MOST_PAGES):
+            page = self._documents.list(f"models/{model}/drift", after=after, descending=True, limit=REPORTS_A_PAGE)
+            for document in page:
+                if document.data["version"] == version:
+                    return stored(document, DriftRecord).value
+            if len(page) < REPORTS_A_PAGE:
+                break
+            after = page[-1].path.rsplit("/", 1)[1]
+        return None
+
+    def quality(self, model: str, version: str, start: datetime) -> Stored[QualityRecord] | None:
+        """The quality report of a window."""
+        document = self._documents.get(quality_path(model, version, start))
+        return stored(document, QualityRecord) if document else None
+
+    def first_window(self, model: str, version: str) -> Stored[FirstWindow]:
+        """The version's own baseline; one that is not stored yet where there is none."""
+        path = f"models/{model}/baselines/{version}"
+        document = self._documents.get(path)
+        return stored(document, FirstWindow) if document else Stored(path, FirstWindow())
+
+    def windows_from(self, model: str, version: str, start: datetime | None) -> Iterator[WindowRecord]:
+        """The version's windows of predictions from ``start`` on, the oldest first, read page by page as taken."""
+        after = None if start is None else _moment(start)  # sorts before every id of a window that begins then
+        while True:
+            page = self._documents.list(f"models/{model}/windows", after=after, limit=PAGE)
+            for document in page:
+                if document.data["version"] == version:
+                    yield stored(document, WindowRecord).value
+            if len(page) < PAGE:
+                return
+            after = page[-1].path.rsplit("/", 1)[1]
+
+    def commit(self, write: Write) -> None:
+        """Raises Conflict if what it replaces changed meanwhile."""
+        self._documents.commit([write])
+
+    def forget_expired(self, model: str, now: datetime, *, most: int = 100) -> int:
+        """Delete reports past their time, at most ``most`` of each kind, the oldest first; how many were deleted."""
+        deletions = [
+            Delete(document.path, document.revision)
+            for kind in ("drift", "quality")
+            for document in islice(self._documents.list(f"models/{model}/{kind}", limit=most), most)
+            if msgspec.convert(document.data["expire_at"], datetime) <= now
+        ]
+        if deletions:
+            self._documents.commit(deletions)
+        return len(deletions)
+
+
+def drift_path(model: str, version: str, start: datetime) -> str:
+    """The document of a drift report.
+
+    >>> drift_path("fraud", "v1", datetime(2026, 1, 1, tzinfo=UTC))
+    'models/fraud/drift/2026-01-01T00:00:00Z~v1'
+    """
+    return f"models/{model}/drift/{_moment(start)}~{version}"
+
+
+def quality_path(model: str, version: str, start: datetime) -> str:
+    """The document of a quality report."""
+    return f"models/{model}/quality/{_moment(start)}~{version}"
+
+
+def _moment(start: datetime) -> str:
+    """As in the paths of windows."""
+    return f"{start.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
