@@ -85,8 +85,8 @@ def _refuse(reason: str) -> int:
 
 
 def _write_rows(data: bytes, wanted: Sequence[str]) -> None:
-    import pyarrow  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415 - an extra, and only here
-    from pyarrow import parquet  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
+    import pyarrow  # noqa: PLC0415 - an extra, and only here
+    from pyarrow import parquet  # noqa: PLC0415
 
     file = parquet.ParquetFile(pyarrow.BufferReader(data))
     names = file.schema_arrow.names
