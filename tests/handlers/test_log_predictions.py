@@ -171,6 +171,13 @@ def test_events_from_the_future_go_to_the_window_of_now(log: Control) -> None:
     assert flagged.event_time_ms > (WINDOW + HOUR).timestamp() * 1000
 
 
+def test_the_future_begins_at_the_same_time_for_all_events_of_a_message(log: Control) -> None:
+    later = [(NOW + timedelta(minutes=minutes)).isoformat() for minutes in (2, 30)]  # both in the next window
+    taken = take(log.services, *[prediction(number, timestamp=moment) for number, moment in enumerate(later)])
+    assert (taken.sampled, taken.from_the_future) == (2, 1)
+    assert len(sampled(log.services)) == len(sampled(log.services, start=WINDOW + HOUR)) == 1
+
+
 def test_windows_and_sample_sizes_follow_the_policy(log: Control) -> None:
     policy(log, "drift: {window_seconds: 600, sample_size: 64}\n")
     services = log.another_instance()
@@ -189,13 +196,18 @@ def test_windows_and_sample_sizes_follow_the_policy(log: Control) -> None:
 
 
 def test_an_instance_that_knows_the_shorter_window_lengthens_it(log: Control) -> None:
-    policy(log, "drift: {window_seconds: 600}\n")
-    with instance(log.another_instance()) as intake:
-        intake.take_now(message(prediction(1)))
+    policy(log, "drift: {window_seconds: 600, sample_size: 64}\n")
+    services = log.another_instance()
+    store = between(services)
+    with instance(services) as intake:
+        intake.take_now(message(*map(prediction, range(100))))
         policy(log, "drift: {window_seconds: 3600}\n")
         log.clock.forward(31)
-        intake.take_now(message(prediction(2)))
-    assert [record.seconds for record in Windows(log.services.documents).records(MODEL)] == [3600]
+        intake.take_now(message(*map(prediction, range(100))))
+        asked = store.reads
+        intake.take_now(message(*map(prediction, range(100))))
+        assert store.reads == asked  # once is enough
+    assert [record.seconds for record in Windows(services.documents).records(MODEL)] == [3600]
 
 
 # --- labels ----------------------------------------------------------------------------------------------------

@@ -83,7 +83,14 @@ def test_what_apps_write_is_taken_the_quick_way(change: dict[str, Any], layout: 
 
 @pytest.mark.parametrize(
     "more",
-    ['"features": {}', '"status": "ok", "status": "ok"', '"x": 1', '"features": {"a": 1, "a": 1}'],
+    [
+        '"status" :"ok","status":"ok"',
+        '"status"\t:"ok","status":"ok"',
+        '"features": {}',
+        '"status": "ok", "status": "ok"',
+        '"x": 1',
+        '"features": {"a": 1, "a": 1}',
+    ],
 )
 def test_what_is_not_certain_is_left_to_the_strict_way(more: str) -> None:
     assert plain_prediction(written(list(USUAL.items()), (",", ":"), f",{more}")) is None
@@ -106,6 +113,7 @@ PUSHES = [
     json.dumps({"message": {"messageId": "7"}}),
     json.dumps({"message": {}, "data": {"message": push()}}),
     json.dumps({"specversion": "1.0", "type": "t", "data": push()}),
+    '{"message": {"data": "e30=", "data": "W10="}}',
     '{"message": {"data": "e30=", "d\\u0061ta": "W10="}}',
     '{"message": {"data": "e30="}, "message": {"data": "W10="}}',
     '{"message": {"data": "e30="}} x',

@@ -111,6 +111,7 @@ def test_what_is_expired_is_forgotten_with_its_shards(documents: SqliteDocuments
 
 
 def test_every_document_says_when_it_may_go_the_shards_last(documents: SqliteDocuments) -> None:
+    assert timedelta(days=1) <= SHARDS_OUTLIVE  # stores delete within a day of the time
     windows = Windows(documents)
     (record,) = windows.open([window()])
     store_rows(documents, record, Row(1, b"", b"x"))
