@@ -7,7 +7,7 @@ import flask
 import functions_framework
 
 from modeldrop import logs
-from modeldrop.handlers.take_upload import take_upload
+from modeldrop.handlers.packages.take_upload import take_upload
 from modeldrop.wiring import services
 
 logs.set_up()

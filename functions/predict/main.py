@@ -3,7 +3,7 @@
 import functions_framework
 from flask import Request
 
-from modeldrop.handlers.answer_predictions import answer_request
+from modeldrop.handlers.predictions.answer_predictions import answer_request
 from modeldrop.serving.served_version import ServedVersion
 from modeldrop.settings import read_serving_settings
 from modeldrop.wiring import open_artifacts

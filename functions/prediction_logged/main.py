@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from modeldrop import logs
-from modeldrop.handlers.log_predictions import PredictionIntake
-from modeldrop.handlers.take_push import take_push
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake
+from modeldrop.handlers.predictions.take_push import take_push
 from modeldrop.wiring import services
 
 logs.set_up()

@@ -20,9 +20,9 @@ from modeldrop.domain.model_head import ModelHead, Serving
 from modeldrop.domain.packages import PackageLocation, locate
 from modeldrop.domain.policy import GatePolicy
 from modeldrop.domain.versions import ModelVersion, Standing, Status, order_key, settled_status
-from modeldrop.handlers.decision_records import publish_decisions
-from modeldrop.handlers.read_package import keep_verified, read_package, served_version
-from modeldrop.handlers.reconcile import reconcile
+from modeldrop.handlers.packages.decision_records import publish_decisions
+from modeldrop.handlers.packages.read_package import keep_verified, read_package, served_version
+from modeldrop.handlers.rollouts.reconcile import reconcile
 from modeldrop.ports import Create, DocumentStore, Write
 from modeldrop.records.registry import Registry, VersionName
 from modeldrop.settings import Settings

@@ -27,7 +27,7 @@ from statistics import median
 import psutil
 
 from modeldrop.domain.sampling.hashing import hash_id
-from modeldrop.handlers.log_predictions import PredictionIntake
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake
 from modeldrop.localcloud.emulators import Missing, find_emulator, firestore_emulator
 from modeldrop.records.windows import Windows
 from modeldrop.settings import Settings

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from modeldrop.handlers.take_upload import take_upload
+from modeldrop.handlers.packages.take_upload import take_upload
 from modeldrop.settings import Settings
 from modeldrop.wiring import Services
 

@@ -22,7 +22,7 @@ from google.cloud import firestore
 
 from modeldrop.adapters.gcp import firestore_documents
 from modeldrop.adapters.local.sqlite_documents import SqliteDocuments
-from modeldrop.handlers.register_package import register_package
+from modeldrop.handlers.packages.register_package import register_package
 from modeldrop.localcloud.emulators import Missing, find_emulator, firestore_emulator
 from modeldrop.ports import DocumentStore
 from modeldrop.settings import Settings

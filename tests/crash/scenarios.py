@@ -10,12 +10,12 @@ from functools import partial
 
 from modeldrop.domain.rollout import Phase
 from modeldrop.domain.versions import Status
-from modeldrop.handlers.approve_version import approve_version
-from modeldrop.handlers.operators_word import Reply
-from modeldrop.handlers.pause_model import pause_model
-from modeldrop.handlers.promote_version import promote_version
-from modeldrop.handlers.resume_model import resume_model
-from modeldrop.handlers.roll_back import roll_back
+from modeldrop.handlers.rollouts.approve_version import approve_version
+from modeldrop.handlers.rollouts.operators_word import Reply
+from modeldrop.handlers.rollouts.pause_model import pause_model
+from modeldrop.handlers.rollouts.promote_version import promote_version
+from modeldrop.handlers.rollouts.resume_model import resume_model
+from modeldrop.handlers.rollouts.roll_back import roll_back
 from modeldrop.wiring import Services
 from tests.crash.play import Play
 from tests.handlers.control import MODEL, metadata

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from modeldrop.errors import TransientError
-from modeldrop.handlers.log_predictions import PredictionIntake
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake
 from modeldrop.localcloud.emulators import firestore_emulator
 from modeldrop.records.windows import Windows
 from modeldrop.wiring import Services

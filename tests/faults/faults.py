@@ -53,7 +53,7 @@ FAULTS = (
     ),
     Fault(
         "an event is acknowledged although nothing was written",
-        f"{_HANDLERS}/take_upload.py",
+        f"{_HANDLERS}/packages/take_upload.py",
         "    except PermanentError as error:\n",
         "    except Exception as error:\n",
         _crash("first", "refused"),
@@ -81,7 +81,7 @@ FAULTS = (
     ),
     Fault(
         "the effect comes before the intent",
-        f"{_HANDLERS}/roll_back.py",
+        f"{_HANDLERS}/rollouts/roll_back.py",
         "    services.registry.commit_about(head, new_head, writes, note, [news])\n",
         "    endpoint = services.model_server.observe(head.value.model)\n"
         "    if endpoint and target.version in {d.version for d in endpoint.deployed}:\n"
@@ -91,7 +91,7 @@ FAULTS = (
     ),
     Fault(
         "what fell is not entered in the ledger",
-        f"{_HANDLERS}/advance_rollout.py",
+        f"{_HANDLERS}/rollouts/advance_rollout.py",
         "[*folded.writes, *ledger_writes(services, found.value, rollout.reason)]",
         "[*folded.writes]",
         ("tests/handlers/test_commands.py",),
@@ -119,7 +119,7 @@ FAULTS = (
     ),
     Fault(
         "an operator is sent back to a version that fell",
-        f"{_HANDLERS}/roll_back.py",
+        f"{_HANDLERS}/rollouts/roll_back.py",
         "    if found.value.fallen:\n",
         "    if found.value.fallen and not found.value.rolled_out:\n",
         ("tests/handlers/test_rollback.py", "-k", "who_cannot_take_over"),
@@ -140,7 +140,7 @@ FAULTS = (
     ),
     Fault(
         "records are written from a version read before the files were looked at",
-        f"{_HANDLERS}/decision_records.py",
+        f"{_HANDLERS}/packages/decision_records.py",
         "        found = services.registry.version_at(model, key)\n"
         "        if found is None:\n"
         "            return\n"
@@ -157,28 +157,28 @@ FAULTS = (
     ),
     Fault(
         "nothing is tidied up after a rollout",
-        f"{_HANDLERS}/advance_rollout.py",
+        f"{_HANDLERS}/rollouts/advance_rollout.py",
         "rollout=None, untidy=True, recalled=None)",
         "rollout=None, untidy=False, recalled=None)",
         ("tests/handlers/test_main_job.py", "-k", "supersedes or old_one_is_retired"),
     ),
     Fault(
         "what a sleeper deployed stays behind the endpoint",
-        f"{_HANDLERS}/check_health.py",
+        f"{_HANDLERS}/rollouts/check_health.py",
         "    return version is not None and services.registry.version(head.model, version) is not None\n",
         "    return False\n",
         _crash("analysis", "zombies"),
     ),
     Fault(
         "what somebody else took away is held against the version",
-        f"{_HANDLERS}/check_health.py",
+        f"{_HANDLERS}/rollouts/check_health.py",
         "if not edited and new.status == UNHEALTHY",
         "if new.status == UNHEALTHY",
         _crash("gone", "refused"),
     ),
     Fault(
         "a package is registered before what it consists of is kept",
-        f"{_HANDLERS}/register_package.py",
+        f"{_HANDLERS}/packages/register_package.py",
         "                keep_verified(services.bucket, package)  # before anybody can want to deploy it\n"
         "        if old is not None and version == old.value:\n"
         "            return old.value, None\n"
@@ -196,7 +196,7 @@ FAULTS = (
     ),
     Fault(
         "the package is read before the model's head",
-        f"{_HANDLERS}/register_package.py",
+        f"{_HANDLERS}/packages/register_package.py",
         "        head = services.registry.head(location.model)\n"
         "        old = services.registry.version(location.model, location.version)\n"
         "        package = _read(services, location)\n",

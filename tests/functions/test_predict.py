@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.errors import InvalidInput, Unavailable
-from modeldrop.handlers.answer_predictions import BODY_LIMIT_BYTES, predict_each
+from modeldrop.handlers.predictions.answer_predictions import BODY_LIMIT_BYTES, predict_each
 from modeldrop.ports import Bucket
 from modeldrop.serving.served_version import NotServing, ServedVersion
 from modeldrop.settings import SERVING_VARIABLES, ServingSettings

@@ -21,7 +21,7 @@ from modeldrop.domain.packages import OUR_FILES
 from modeldrop.domain.rollout import Rollout
 from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.handlers.health_tick import TickReport, health_tick
-from modeldrop.handlers.take_upload import take_upload
+from modeldrop.handlers.packages.take_upload import take_upload
 from modeldrop.settings import Settings
 from modeldrop.wiring import Services
 

@@ -14,7 +14,7 @@ import msgspec
 from modeldrop.domain.sampling.payload import SampledPrediction, read_prediction
 from modeldrop.domain.sampling.window_sample import WindowSample
 from modeldrop.errors import Unavailable
-from modeldrop.handlers.log_predictions import PredictionIntake
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake
 from modeldrop.ports import DocumentStore, Write
 from modeldrop.records.windows import Windows
 from modeldrop.wiring import Services

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from modeldrop.handlers.report_drift import report_drift
+from modeldrop.handlers.reports.report_drift import report_drift
 from modeldrop.records.reports import DriftRecord
 from modeldrop.wiring import Services
 from tests.handlers.control import MODEL, Control

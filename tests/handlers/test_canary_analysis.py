@@ -11,7 +11,7 @@ from modeldrop.domain.analysis import Limits, Verdict, assess, overall
 from modeldrop.domain.rollout import Cause, Phase
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Unavailable
-from modeldrop.handlers.approve_version import approve_version
+from modeldrop.handlers.rollouts.approve_version import approve_version
 from modeldrop.ports import Endpoint, VersionMetrics
 from modeldrop.wiring import Services
 from tests.handlers.control import MODEL, Control, metadata

@@ -3,8 +3,8 @@
 import json
 
 from modeldrop.domain.versions import Status
-from modeldrop.handlers.approve_version import approve_version
-from modeldrop.handlers.promote_version import Reply, promote_version
+from modeldrop.handlers.rollouts.approve_version import approve_version
+from modeldrop.handlers.rollouts.promote_version import Reply, promote_version
 from tests.handlers.control import MODEL, Control, metadata
 
 

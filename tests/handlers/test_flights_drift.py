@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from modeldrop.domain.scorecard import Scorecard, Scored, parse_scorecard
-from modeldrop.handlers.report_drift import report_drift
+from modeldrop.handlers.reports.report_drift import report_drift
 from modeldrop.records.reports import DriftRecord
 from tests.handlers.control import Control
 from tests.handlers.prediction_log import in_arrays, instance

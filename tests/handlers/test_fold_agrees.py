@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from modeldrop.domain.champion import command_step, step
 from modeldrop.domain.policy import GatePolicy
 from modeldrop.domain.versions import Command, Standing
-from modeldrop.handlers.promote_version import promote_version
+from modeldrop.handlers.rollouts.promote_version import promote_version
 from tests.handlers.control import FAST, MODEL, Control
 
 # name: (f1, day of declaration); several share a day, and two a score

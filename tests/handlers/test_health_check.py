@@ -118,7 +118,7 @@ def test_a_predecessor_that_is_gone_is_nobody_to_go_back_to(control: Control) ->
 
 
 def test_paused_it_is_told_but_not_rolled_back(control: Control) -> None:
-    from modeldrop.handlers.pause_model import pause_model
+    from modeldrop.handlers.rollouts.pause_model import pause_model
 
     pause_model(control.services, MODEL, by="ada")
     control.minutes(6, v2=BAD)

@@ -23,7 +23,7 @@ from modeldrop.domain.packages import PackageLocation, locate
 from modeldrop.domain.versions import Status
 from modeldrop.errors import ConfigurationError, Conflict, InvalidInput, Refused
 from modeldrop.events.manifest import MANIFEST_LIMIT_BYTES, write_manifest
-from modeldrop.handlers.read_package import Package, keep_verified, read_package, served_version
+from modeldrop.handlers.packages.read_package import Package, keep_verified, read_package, served_version
 from modeldrop.localcloud.packaging import pack, sign_folder, verify
 from modeldrop.ports import Bucket
 from tests.handlers.control import FAST, MODEL, Control, metadata

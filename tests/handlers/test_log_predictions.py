@@ -20,7 +20,7 @@ from modeldrop.domain.sampling.hashing import hash_id
 from modeldrop.domain.sampling.labels import join_labels
 from modeldrop.domain.sampling.payload import read_label
 from modeldrop.errors import ConfigurationError, Unavailable
-from modeldrop.handlers.log_predictions import PredictionIntake, Taken
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake, Taken
 from modeldrop.records.passed_over import MOST_ENTRIES, PATH, PassedOver
 from modeldrop.records.stored import stored
 from modeldrop.records.windows import RETENTION, Windows

@@ -7,8 +7,8 @@ import pytest
 from modeldrop.domain.rollout import Kind
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Conflict
-from modeldrop.handlers.resume_model import resume_model
-from modeldrop.handlers.roll_back import roll_back
+from modeldrop.handlers.rollouts.resume_model import resume_model
+from modeldrop.handlers.rollouts.roll_back import roll_back
 from tests.handlers.control import MODEL, Control
 from tests.handlers.counted import counted
 
@@ -224,7 +224,7 @@ def test_two_ticks_that_notice_it_at_once_tell_it_once(control: Control) -> None
         return endpoint
 
     server.__dict__["observe"] = observe_late
-    from modeldrop.handlers.check_health import check_health
+    from modeldrop.handlers.rollouts.check_health import check_health
 
     with pytest.raises(Conflict):
         check_health(slow, MODEL)

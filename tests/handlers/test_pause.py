@@ -7,9 +7,9 @@ import pytest
 
 from modeldrop.domain.rollout import Phase
 from modeldrop.domain.versions import Status
-from modeldrop.handlers.pause_model import pause_model
-from modeldrop.handlers.promote_version import promote_version
-from modeldrop.handlers.resume_model import resume_model
+from modeldrop.handlers.rollouts.pause_model import pause_model
+from modeldrop.handlers.rollouts.promote_version import promote_version
+from modeldrop.handlers.rollouts.resume_model import resume_model
 from tests.handlers.control import MODEL, Control
 
 POLICY = "rollout: {steps: [10, 100], bake_seconds: 60, keep_warm_seconds: 600, min_requests: 10}\n"

@@ -7,9 +7,9 @@ import pytest
 
 from modeldrop.errors import FieldProblem, Unavailable
 from modeldrop.events.prediction_events import POISON_LIMIT_BYTES, Poison
-from modeldrop.handlers.log_predictions import PredictionIntake, Taken
+from modeldrop.handlers.predictions.log_predictions import PredictionIntake, Taken
+from modeldrop.handlers.predictions.replay_quarantine import Replayed, replay_quarantine
 from modeldrop.handlers.quarantine import quarantine_poison
-from modeldrop.handlers.replay_quarantine import Replayed, replay_quarantine
 from modeldrop.records.quarantined_events import QuarantinedEvent, QuarantinedEvents
 from tests.handlers.control import Control
 from tests.handlers.prediction_log import (

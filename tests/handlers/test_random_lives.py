@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeldrop.handlers.approve_version import approve_version
-from modeldrop.handlers.pause_model import pause_model
-from modeldrop.handlers.promote_version import promote_version
-from modeldrop.handlers.resume_model import resume_model
-from modeldrop.handlers.roll_back import roll_back
+from modeldrop.handlers.rollouts.approve_version import approve_version
+from modeldrop.handlers.rollouts.pause_model import pause_model
+from modeldrop.handlers.rollouts.promote_version import promote_version
+from modeldrop.handlers.rollouts.resume_model import resume_model
+from modeldrop.handlers.rollouts.roll_back import roll_back
 from tests.handlers.control import MODEL, Control
 
 FIELDS = "bake_seconds: 60, keep_warm_seconds: 120, deadline_seconds: 900, min_requests: 10"

@@ -20,9 +20,9 @@ from modeldrop.domain.policy import DriftPolicy
 from modeldrop.domain.sampling.kept_values import KeepRule
 from modeldrop.errors import InvalidInput
 from modeldrop.events.manifest import write_manifest
-from modeldrop.handlers.parquet_rows import json_lines_of_parquet
-from modeldrop.handlers.reference_rows import MOST_PROBLEMS, Limits, read_rows
-from modeldrop.handlers.report_drift import report_latest_windows
+from modeldrop.handlers.reports.parquet_rows import json_lines_of_parquet
+from modeldrop.handlers.reports.reference_rows import MOST_PROBLEMS, Limits, read_rows
+from modeldrop.handlers.reports.report_drift import report_latest_windows
 from modeldrop.records.reports import Reports
 from tests.handlers.control import MODEL, Control
 from tests.handlers.prediction_log import NOW, register

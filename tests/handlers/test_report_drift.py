@@ -12,8 +12,8 @@ import pytest
 from modeldrop.domain.model_head import ModelHead, Serving
 from modeldrop.domain.policy import DriftPolicy, Policy
 from modeldrop.errors import NotFound
-from modeldrop.handlers.choose_baseline import stable_version
-from modeldrop.handlers.report_drift import report_drift, report_latest_windows
+from modeldrop.handlers.reports.choose_baseline import stable_version
+from modeldrop.handlers.reports.report_drift import report_drift, report_latest_windows
 from modeldrop.records.registry import PolicyRecord
 from modeldrop.records.reports import DriftRecord, Reports
 from modeldrop.records.windows import Windows, new_window

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modeldrop.errors import NotFound
-from modeldrop.handlers.report_quality import report_quality
+from modeldrop.handlers.reports.report_quality import report_quality
 from modeldrop.records.reports import QualityRecord, Reports
 from tests.handlers.control import FAST, MODEL, Control
 from tests.handlers.prediction_log import NOW, between

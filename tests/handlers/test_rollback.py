@@ -8,11 +8,11 @@ import pytest
 from modeldrop.domain.rollout import Cause, Kind
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Conflict
-from modeldrop.handlers.operators_word import Reply
-from modeldrop.handlers.pause_model import pause_model
-from modeldrop.handlers.promote_version import promote_version
-from modeldrop.handlers.resume_model import resume_model
-from modeldrop.handlers.roll_back import roll_back
+from modeldrop.handlers.rollouts.operators_word import Reply
+from modeldrop.handlers.rollouts.pause_model import pause_model
+from modeldrop.handlers.rollouts.promote_version import promote_version
+from modeldrop.handlers.rollouts.resume_model import resume_model
+from modeldrop.handlers.rollouts.roll_back import roll_back
 from tests.handlers.control import MODEL, Control
 from tests.handlers.counted import counted
 

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from modeldrop.cli import app
 from modeldrop.domain.versions import Decision
 from modeldrop.errors import Unavailable
-from modeldrop.handlers.judge_file import judge_file, measure_of_answer
+from modeldrop.handlers.packages.judge_file import judge_file, measure_of_answer
 from modeldrop.web.api import answer
 from modeldrop.web.problem import Problem
 from tests.handlers.control import FAST, MODEL, Control, metadata

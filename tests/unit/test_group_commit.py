@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modeldrop.errors import Unavailable
-from modeldrop.handlers.group_commit import GroupCommit
+from modeldrop.handlers.predictions.group_commit import GroupCommit
 
 
 class Document:

@@ -10,7 +10,7 @@ from modeldrop.domain.policy import DriftPolicy
 from modeldrop.domain.sampling.hashing import LARGEST_HASH
 from modeldrop.domain.sampling.rows import Row
 from modeldrop.domain.sampling.shards import Shard, entry_threshold
-from modeldrop.handlers.known_windows import KnownWindow, KnownWindows
+from modeldrop.handlers.predictions.known_windows import KnownWindow, KnownWindows
 from modeldrop.records.windows import WindowRecord, new_window
 from tests.unit.sampled_events import histories, steady, stored
 

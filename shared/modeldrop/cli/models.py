@@ -86,7 +86,7 @@ def explain(
     found = get(url, "v1", "models", model, "versions", version, "explain")
     if not replay:
         return show(found, decision_table, as_json)
-    from modeldrop.handlers.judge_file import replayed
+    from modeldrop.handlers.packages.judge_file import replayed
 
     result = replayed(found)
     show(found | {"replay": {"agrees": result.agrees, "says": result.says}}, decision_table, as_json)

@@ -35,7 +35,7 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Dry run of the gate: ends 0 if the package would be promoted, 1 if rejected or held, 2 on bad input."""
-    from modeldrop.handlers import judge_file
+    from modeldrop.handlers.packages import judge_file
     from modeldrop.web.terminal import decision_table, plain, show
 
     try:

@@ -10,10 +10,10 @@ import msgspec
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import PackageLocation, locate
 from modeldrop.errors import Conflict, ModeldropError
-from modeldrop.handlers.check_health import check_health
-from modeldrop.handlers.decision_records import publish_decisions
-from modeldrop.handlers.reconcile import reconcile
-from modeldrop.handlers.register_package import register_package
+from modeldrop.handlers.packages.decision_records import publish_decisions
+from modeldrop.handlers.packages.register_package import register_package
+from modeldrop.handlers.rollouts.check_health import check_health
+from modeldrop.handlers.rollouts.reconcile import reconcile
 from modeldrop.wiring import Services
 
 log = logging.getLogger(__name__)

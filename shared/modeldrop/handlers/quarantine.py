@@ -8,8 +8,8 @@ from contextlib import suppress
 from modeldrop.domain.packages import REJECTION_NAME
 from modeldrop.errors import Conflict, FieldProblem, PermanentError
 from modeldrop.events.prediction_events import POISON_LIMIT_BYTES, Poison
-from modeldrop.handlers.decision_records import write_rejection
-from modeldrop.handlers.store_rows import try_again
+from modeldrop.handlers.packages.decision_records import write_rejection
+from modeldrop.handlers.predictions.store_rows import try_again
 from modeldrop.records.quarantined_events import KEPT, PREDICTION_EVENT, QuarantinedEvent, QuarantinedEvents
 from modeldrop.records.registry import Quarantined
 from modeldrop.records.stored import Stored

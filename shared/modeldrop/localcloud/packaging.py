@@ -20,7 +20,7 @@ from modeldrop.errors import Conflict, FieldProblem, InvalidInput, NotFound, Too
 from modeldrop.events import strict_json
 from modeldrop.events.manifest import MANIFEST_LIMIT_BYTES, read_manifest, write_manifest
 from modeldrop.events.metadata import METADATA_LIMIT_BYTES
-from modeldrop.handlers.package_contents import load_keys
+from modeldrop.handlers.packages.package_contents import load_keys
 from modeldrop.localcloud.package_archive import read_archive, write_archive
 from modeldrop.localcloud.package_files import PackageFiles, digest_stream
 from modeldrop.ports import Bucket, BucketObject

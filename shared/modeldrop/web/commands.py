@@ -16,7 +16,7 @@ from modeldrop.web.problem import Problem, bad_request
 from modeldrop.wiring import Services
 
 if TYPE_CHECKING:
-    from modeldrop.handlers.operators_word import Reply
+    from modeldrop.handlers.rollouts.operators_word import Reply
 
 BODY_LIMIT_BYTES = 64 << 10
 JSON = "application/json"
@@ -75,8 +75,8 @@ def replay(services: Services, request: Request) -> dict[str, Any] | Problem:
     refusal = _refusal(services, "replay", request)
     if refusal is not None:
         return refusal
-    from modeldrop.handlers.log_predictions import PredictionIntake
-    from modeldrop.handlers.replay_quarantine import replay_quarantine
+    from modeldrop.handlers.predictions.log_predictions import PredictionIntake
+    from modeldrop.handlers.predictions.replay_quarantine import replay_quarantine
 
     with closing(PredictionIntake(services, linger_seconds=0.0)) as intake:
         answer: dict[str, Any] = msgspec.to_builtins(replay_quarantine(services, intake))
@@ -103,34 +103,34 @@ def _may(services: Services, command: str, caller: str) -> bool:
 
 
 def _promote(services: Services, model: str, body: object, caller: str) -> "Reply":
-    from modeldrop.handlers.promote_version import promote_version
+    from modeldrop.handlers.rollouts.promote_version import promote_version
 
     asked = convert(body, Promotion)
     return promote_version(services, model, asked.version, force=asked.force, by=caller)
 
 
 def _approve(services: Services, model: str, body: object, caller: str) -> "Reply":
-    from modeldrop.handlers.approve_version import approve_version
+    from modeldrop.handlers.rollouts.approve_version import approve_version
 
     return approve_version(services, model, convert(body, Approval).version, by=caller)
 
 
 def _rollback(services: Services, model: str, body: object, caller: str) -> "Reply":
-    from modeldrop.handlers.roll_back import roll_back
+    from modeldrop.handlers.rollouts.roll_back import roll_back
 
     asked = convert(body, Rollback)
     return roll_back(services, model, to=asked.to, by=caller, why=asked.why)
 
 
 def _pause(services: Services, model: str, body: object, caller: str) -> "Reply":
-    from modeldrop.handlers.pause_model import pause_model
+    from modeldrop.handlers.rollouts.pause_model import pause_model
 
     convert(body, Nothing)
     return pause_model(services, model, by=caller)
 
 
 def _resume(services: Services, model: str, body: object, caller: str) -> "Reply":
-    from modeldrop.handlers.resume_model import resume_model
+    from modeldrop.handlers.rollouts.resume_model import resume_model
 
     convert(body, Nothing)
     return resume_model(services, model, by=caller)

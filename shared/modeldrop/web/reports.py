@@ -19,7 +19,7 @@ Query = Mapping[str, str]
 
 def drift(services: Services, model: str, query: Query) -> dict[str, Any] | Problem:
     """The drift report on a window of a version."""
-    from modeldrop.handlers.report_drift import report_drift  # noqa: PLC0415 - see above
+    from modeldrop.handlers.reports.report_drift import report_drift  # noqa: PLC0415 - see above
 
     window = _window(query)
     if isinstance(window, Problem):
@@ -34,7 +34,7 @@ def drift(services: Services, model: str, query: Query) -> dict[str, Any] | Prob
 
 def quality(services: Services, model: str, query: Query) -> dict[str, Any] | Problem:
     """The quality reports of the versions that serve and the one before, or of the one asked for."""
-    from modeldrop.handlers.report_quality import report_quality  # noqa: PLC0415 - see above
+    from modeldrop.handlers.reports.report_quality import report_quality  # noqa: PLC0415 - see above
 
     window = _window(query)
     if isinstance(window, Problem):

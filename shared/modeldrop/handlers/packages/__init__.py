@@ -1,0 +1,1 @@
+"""Uploads: read, judged, registered, and the decision written beside them."""

@@ -1,0 +1,1 @@
+"""Predictions answered and logged: from events to rows of the windows' samples."""

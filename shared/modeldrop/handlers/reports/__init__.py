@@ -1,0 +1,1 @@
+"""Drift and quality reports, computed from the samples when somebody asks."""

@@ -1,0 +1,136 @@
+"""The drift report of a version's window: the stored one while it is fresh, else a new look.
+
+Whoever asks, the API or a tick, makes what is missing: at most once a window and ``report_interval_seconds``, and
+written only where what it follows from changed or the interval is over. Two who look at once write the same.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
+
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.sampling.window_sample import WindowSample
+from modeldrop.domain.versions import ModelVersion
+from modeldrop.errors import Conflict, NotFound
+from modeldrop.records.reports import DriftRecord, Reports, drift_path
+from modeldrop.records.stored import Stored
+from modeldrop.records.windows import WindowRecord, Windows
+from modeldrop.wiring import Services
+
+LATEST_WINDOWS = 1_000
+"""Among so many windows of a model the latest one of a version is looked for."""
+MOST_LOOKS = 5
+MOST_AT_A_TICK = 10
+
+
+def report_drift(
+    services: Services, model: str, *, version: str | None = None, window: datetime | None = None
+) -> DriftRecord:
+    """The report on the window that starts then (None: the latest with rows) of a version (None: production).
+
+    Raises NotFound where there is no such model, version or window.
+    """
+    head, known = asked_version(services, model, version)
+    for record in asked_windows(services, model, known.version, window, MOST_LOOKS):
+        found = _report(services, head, known, record, even_if_empty=window is not None)
+        if found is not None:
+            return found
+    raise NotFound(f"{known.version} of {model} has no predictions in its latest windows")
+
+
+def report_latest_windows(services: Services, model: str) -> list[DriftRecord]:
+    """Reports on the latest windows of every version that serves: for a tick. The oldest first, up to the current one.
+
+    As many as an alarm takes and one more, which may just have begun; ten at most.
+    """
+    head = services.registry.head(model).value
+    count = min(MOST_AT_A_TICK, services.registry.policy(model).value.policy.drift.windows_to_alarm + 1)
+    reports = []
+    for version in serving_versions(head):
+        found = services.registry.version(model, version)
+        records = list(islice(windows_of(services, model, version), count))
+        for record in reversed(records if found else []):
+            assert found is not None
+            made = _report(services, head, found.value, record, even_if_empty=False)
+            reports += [made] if made is not None else []
+    return reports
+
+
+def serving_versions(head: ModelHead) -> list[str]:
+    """Production, and beside it the version that is rolling out."""
+    production = [head.production.version] if head.production else []
+    rolling_out = [head.desired] if head.rollout and head.desired else []
+    return list(dict.fromkeys(production + rolling_out))
+
+
+def asked_version(services: Services, model: str, version: str | None) -> tuple[ModelHead, ModelVersion]:
+    """The model's head, and the version asked for; without a name production, else what is rolling out first."""
+    head = services.registry.head(model)
+    if head.revision is None:
+        raise NotFound(f"there is no model {model}")
+    name = version if version is not None else next(iter(serving_versions(head.value)), None)
+    if name is None:
+        raise NotFound(f"no version of {model} serves")
+    found = services.registry.version(model, name)
+    if found is None:
+        raise NotFound(f"{model} has no version {name}")
+    return head.value, found.value
+
+
+def asked_windows(
+    services: Services, model: str, version: str, window: datetime | None, most: int
+) -> Iterator[WindowRecord]:
+    """The window that starts then; without one the version's latest, ``most`` of them."""
+    if window is None:
+        yield from islice(windows_of(services, model, version), most)
+        return
+    record = Windows(services.documents).record(model, version, window)
+    if record is None:
+        raise NotFound(f"{version} of {model} has no window that starts at {window.isoformat()}")
+    yield record
+
+
+def windows_of(services: Services, model: str, version: str) -> Iterator[WindowRecord]:
+    """The version's windows from the newest on, among the model's latest thousand."""
+    latest = islice(Windows(services.documents).records(model), LATEST_WINDOWS)
+    return (record for record in latest if record.version == version)
+
+
+def is_fresh(services: Services, looked_at: datetime) -> bool:
+    """Whether a report needs no second look yet."""
+    interval = timedelta(seconds=services.settings.report_interval_seconds)
+    return timedelta(0) <= services.clock() - looked_at < interval
+
+
+def _report(
+    services: Services, head: ModelHead, version: ModelVersion, window: WindowRecord, *, even_if_empty: bool
+) -> DriftRecord | None:
+    """The report; None where the window has no rows (it was opened, and what came after was lost)."""
+    reports = Reports(services.documents)
+    old = reports.drift(version.model, version.version, window.start)
+    if old is not None and is_fresh(services, old.value.looked_at):
+        return old.value
+    sample = Windows(services.documents).sample(version.model, version.version, window.start)
+    if sample is None or not (sample.rows or even_if_empty):
+        return None
+    new = _measured(services, head, version, window, sample, old)
+    path = drift_path(version.model, version.version, window.start)
+    try:
+        reports.commit((old or Stored(path, new)).write(new))
+    except Conflict:  # somebody looked at the same time, and saw the same or more
+        other = reports.drift(version.model, version.version, window.start)
+        return new if other is None else other.value
+    return new
+
+
+def _measured(
+    services: Services,
+    head: ModelHead,
+    version: ModelVersion,
+    window: WindowRecord,
+    sample: WindowSample,
+    old: Stored[DriftRecord] | None,
+) -> DriftRecord:
+    from modeldrop.handlers.reports.measure_drift import measure_drift  # noqa: PLC0415 - loads numpy
+
+    return measure_drift(services, head, version, window, sample, old.value if old else None)

@@ -1,0 +1,183 @@
+"""How good a version's answers were in a window, from the labels known by now: a report beside that on drift.
+
+``max_drop`` is measured from what the package declared of the metric; where it declares nothing, from the stable
+version over the same window and labels.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+
+from modeldrop.domain.model_head import ModelHead
+from modeldrop.domain.policy import QualityPolicy
+from modeldrop.domain.quality.report import QualityReport, Yardsticks, quality_report
+from modeldrop.domain.sampling.hashing import LARGEST_HASH
+from modeldrop.domain.sampling.labels import LabelledSample, join_labels
+from modeldrop.domain.sampling.payload import read_label, read_prediction
+from modeldrop.domain.sampling.window_sample import WindowSample
+from modeldrop.domain.versions import ModelVersion
+from modeldrop.errors import Conflict, NotFound
+from modeldrop.handlers.reports.choose_baseline import fingerprint, stable_version
+from modeldrop.handlers.reports.report_drift import asked_version, asked_windows, is_fresh, serving_versions
+from modeldrop.records.reports import QualityRecord, Reports, quality_path
+from modeldrop.records.stored import Stored
+from modeldrop.records.windows import WindowRecord, Windows
+from modeldrop.wiring import Services
+
+FORMAT = 1
+MOST_LOOKS = 12
+"""So many of the latest windows are looked at for one that has labels."""
+
+
+class _Joined(msgspec.Struct, frozen=True):
+    """A window's predictions with their labels; ``identity`` stands for both samples."""
+
+    sample: WindowSample
+    labelled: LabelledSample
+    identity: str
+
+
+def report_quality(
+    services: Services, model: str, *, version: str | None = None, window: datetime | None = None
+) -> list[QualityRecord]:
+    """A report a version: those that serve, the one before, or ``version`` alone.
+
+    On the window that starts at ``window``; without one on the version's latest that has labels, else its latest.
+    Versions without predictions have none. Raises NotFound where there is no such model, version or window.
+    """
+    head, known = asked_version(services, model, version)
+    names = [known.version] if version is not None else _versions(head, known.version)
+    reports = []
+    for name in names:
+        found = services.registry.version(model, name)
+        if found is None:
+            continue
+        try:
+            made = _latest(services, head, found.value, window)
+        except NotFound:
+            if version is not None:
+                raise
+            continue
+        reports += [made] if made is not None else []
+    if not reports:
+        raise NotFound(f"there are no predictions of {', '.join(names)} of {model} in that time")
+    return reports
+
+
+def _versions(head: ModelHead, first: str) -> list[str]:
+    previous = [head.previous.version] if head.previous else []
+    return list(dict.fromkeys([first, *serving_versions(head), *previous]))
+
+
+def _latest(
+    services: Services, head: ModelHead, version: ModelVersion, window: datetime | None
+) -> QualityRecord | None:
+    """The report on the first of the windows that has labels, else on the first one."""
+    without = None
+    for record in asked_windows(services, version.model, version.version, window, MOST_LOOKS):
+        made = _report(services, head, version, record)
+        if made.labelled or window is not None:
+            return made
+        without = without or made
+    return without
+
+
+def _report(services: Services, head: ModelHead, version: ModelVersion, window: WindowRecord) -> QualityRecord:
+    reports = Reports(services.documents)
+    old = reports.quality(version.model, version.version, window.start)
+    if old is not None and is_fresh(services, old.value.looked_at):
+        return old.value
+    new = _measured(services, head, version, window, old.value if old else None)
+    slot = old or Stored(quality_path(version.model, version.version, window.start), new)
+    try:
+        reports.commit(slot.write(new))
+    except Conflict:  # somebody looked at the same time, and saw the same or more
+        other = reports.quality(version.model, version.version, window.start)
+        return new if other is None else other.value
+    return new
+
+
+def _measured(
+    services: Services, head: ModelHead, version: ModelVersion, window: WindowRecord, old: QualityRecord | None
+) -> QualityRecord:
+    policy = services.registry.policy(version.model).value.policy.quality
+    labels = _labels(services, window)
+    joined = _joined(services, version.model, version.version, window, labels)
+    yardsticks, whose = _yardsticks(services, head, version, window, labels, policy)
+    inputs = _digest([FORMAT, joined.identity, policy, yardsticks, whose])
+    if old is not None and old.inputs == inputs:
+        return msgspec.structs.replace(old, looked_at=services.clock())
+    report = quality_report(_pairs(joined), policy, yardsticks, joined.labelled.coverage)
+    return QualityRecord(
+        model=version.model,
+        version=version.version,
+        window=window.start,
+        window_seconds=window.seconds,
+        rows=len(joined.sample.rows),
+        estimated_events=joined.sample.estimated_events,
+        labelled=len(joined.labelled.pairs),
+        coverage=report.coverage,
+        verdict=report.verdict,
+        reasons=report.reasons,
+        metrics=report.values,
+        n=report.n,
+        unusable=report.unusable,
+        zero_labels=report.zero_labels,
+        metric=report.metric,
+        value=report.value,
+        compared_with=report.compared_with,
+        compared_version=None if report.compared_with is None else whose,
+        expected=report.expected,
+        inputs=inputs,
+        looked_at=services.clock(),
+        expire_at=window.expire_at,
+    )
+
+
+def _yardsticks(
+    services: Services,
+    head: ModelHead,
+    version: ModelVersion,
+    window: WindowRecord,
+    labels: WindowSample,
+    policy: QualityPolicy,
+) -> tuple[Yardsticks, str | None]:
+    """What the policy's metric is compared with, and which version that is of."""
+    declared = version.metadata.metrics if version.metadata else {}
+    stable = stable_version(head, version.version)
+    if policy.metric in declared:
+        return Yardsticks(declared={policy.metric: declared[policy.metric]}), version.version
+    if policy.metric is None or policy.max_drop is None or stable is None:
+        return Yardsticks(), None
+    measured = _plain_report(_joined(services, version.model, stable, window, labels), policy)
+    value = measured.values.get(policy.metric) if measured.n >= policy.min_labels else None
+    return (Yardsticks(), None) if value is None else (Yardsticks(baseline={policy.metric: value}), stable)
+
+
+def _plain_report(joined: _Joined, policy: QualityPolicy) -> QualityReport:
+    return quality_report(_pairs(joined), policy, Yardsticks(), joined.labelled.coverage)
+
+
+def _labels(services: Services, window: WindowRecord) -> WindowSample:
+    """The model's labels of that time; none is a sample too, and a whole one."""
+    found = Windows(services.documents).labels(window.model, window.start)
+    return found if found is not None else _no_rows(window)
+
+
+def _joined(services: Services, model: str, version: str, window: WindowRecord, labels: WindowSample) -> _Joined:
+    sample = Windows(services.documents).sample(model, version, window.start) or _no_rows(window)
+    return _Joined(sample, join_labels(sample, labels), f"{fingerprint(sample)} {fingerprint(labels)}")
+
+
+def _no_rows(window: WindowRecord) -> WindowSample:
+    return WindowSample(window.sample_size, LARGEST_HASH, ())
+
+
+def _pairs(joined: _Joined) -> list[tuple[object, object]]:
+    return [(read_prediction(said).prediction, read_label(known).label) for said, known in joined.labelled.pairs]
+
+
+def _digest(parts: Iterable[object]) -> str:
+    return hashlib.sha256(msgspec.json.encode(list(parts))).hexdigest()
