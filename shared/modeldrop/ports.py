@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from modeldrop.domain.endpoint import DeployedVersion, Endpoint, Operation, ServedVersion
+from modeldrop.domain.notification import Notification
+from modeldrop.domain.retraining.episode import Run, TrainingRequest
 from modeldrop.domain.serving_metrics import VersionMetrics
 
 __all__ = [
@@ -26,10 +28,16 @@ __all__ = [
     "Endpoint",
     "MetricSource",
     "ModelServer",
+    "Notification",
+    "Notifier",
     "Operation",
     "Publisher",
     "Replace",
+    "Run",
+    "Secrets",
     "ServedVersion",
+    "Trainer",
+    "TrainingRequest",
     "VersionMetrics",
     "Write",
 ]
@@ -199,6 +207,36 @@ class Publisher(Protocol):
 
     def publish(self, topic: str, data: bytes, attributes: Mapping[str, str] | None = None) -> str:
         """Store one message durably and return its id. Raises NotFound for an unknown topic, TooLarge over 10 MB."""
+
+
+# --- people and pipelines --------------------------------------------------------------------------------------
+
+
+class Secrets(Protocol):
+    """Secret texts, by reference (``domain.targets.SecretReference``)."""
+
+    def read(self, reference: str) -> str:
+        """The text, without white space around it. NotFound, Refused or ConfigurationError if there is none for us."""
+
+
+class Notifier(Protocol):
+    """Tells one channel, at least once: the notification's id is the key by which a receiver knows it again."""
+
+    def notify(self, notification: Notification) -> None:
+        """Returns when the channel has taken it. Raises Refused if it never will, Unavailable if it may later."""
+
+
+class Trainer(Protocol):
+    """Starts retrainings at one target and follows them."""
+
+    def start(self, request: TrainingRequest, *, again: bool) -> Run:
+        """Start the run whose key is the episode, or adopt the one there is; ``again``: it may have been asked before.
+
+        Raises Refused if the target never will; Unavailable leaves open whether it happened.
+        """
+
+    def observe(self, request: TrainingRequest, run: Run) -> Run | None:
+        """How the run stands; None where the target does not tell."""
 
 
 class Clock(Protocol):

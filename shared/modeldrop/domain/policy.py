@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from modeldrop.domain.targets import Channel, Target
+
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
 Percent = Annotated[int, Meta(ge=1, le=100)]
@@ -96,7 +98,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cooldown_seconds: Seconds = 86_400.0
     max_per_week: Count = 3
     stop_after_no_gain: Count = 3
-    target: dict[str, object] | None = None
+    deadline_seconds: Annotated[float, Meta(ge=60, le=31_536_000)] = 604_800.0  # for a version to come of it
+    target: Target | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,4 +111,4 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift: DriftPolicy = DriftPolicy()
     quality: QualityPolicy = QualityPolicy()
     retrain: RetrainPolicy = RetrainPolicy()
-    notify: list[dict[str, object]] = []
+    notify: Annotated[list[Channel], Meta(max_length=20)] = []

@@ -1,0 +1,1 @@
+"""Retraining: what asks for it, when it is asked for, and what became of it. Pure."""

@@ -1,0 +1,91 @@
+"""Retraining: each model's state, its episodes, and the orders that are being carried out.
+
+| path | holds |
+|---|---|
+| ``models/{model}/retraining/state`` | RetrainingState: alarms, and the governor's memory |
+| ``models/{model}/episodes/{number}`` | Episode |
+| ``training/{episode}`` | Order: a run to be started or followed; only while there is something to do |
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from modeldrop.domain.retraining.episode import Episode
+from modeldrop.domain.retraining.state import RetrainingState
+from modeldrop.ports import Create, Delete, DocumentStore, Write
+from modeldrop.records.stored import Stored, stored
+
+PAGE = 50
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Something to do at a target: start the episode's run, and follow it where the target tells."""
+
+    model: str
+    number: int  # of the episode
+    attempts: int = 0
+    next_at: datetime | None = None
+    claimed_until: datetime | None = None  # somebody is at it until then
+    error: str = ""
+
+
+class Retraining:
+    """Reads them, and commits writes."""
+
+    def __init__(self, documents: DocumentStore) -> None:
+        self._documents = documents
+
+    def state(self, model: str) -> Stored[RetrainingState]:
+        """The model's state; a new one that is not stored yet where there is none."""
+        path = f"models/{model}/retraining/state"
+        document = self._documents.get(path)
+        return stored(document, RetrainingState) if document else Stored(path, RetrainingState())
+
+    def episode(self, model: str, number: int) -> Stored[Episode] | None:
+        """An episode by its number."""
+        document = self._documents.get(episode_path(model, number))
+        return stored(document, Episode) if document else None
+
+    def episodes(self, model: str, *, before: str | None = None, limit: int = PAGE) -> list[tuple[str, Episode]]:
+        """Episodes, the newest first, with the ids to go on from."""
+        page = self._documents.list(f"models/{model}/episodes", after=before, descending=True, limit=limit)
+        return [(document.path.rsplit("/", 1)[1], stored(document, Episode).value) for document in page]
+
+    def orders(self, *, after: str | None = None, limit: int = PAGE) -> list[Stored[Order]]:
+        """What is to be started or followed, by episode."""
+        return [stored(document, Order) for document in self._documents.list("training", after=after, limit=limit)]
+
+    def order(self, path: str) -> Stored[Order] | None:
+        """One of them, as it is now."""
+        document = self._documents.get(path)
+        return stored(document, Order) if document else None
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """All or none; raises Conflict if anything changed meanwhile."""
+        self._documents.commit(writes)
+
+
+def episode_path(model: str, number: int) -> str:
+    """The document of an episode; listing them is in their order.
+
+    >>> episode_path("fraud", 3)
+    'models/fraud/episodes/0000000003'
+    """
+    return f"models/{model}/episodes/{number:010d}"
+
+
+def new_episode(number: int, episode: Episode) -> list[Write]:
+    """The writes of an episode that is opened, with the order to start its run."""
+    model = episode.request.model
+    data: dict[str, Any] = msgspec.to_builtins(episode)
+    order: dict[str, Any] = msgspec.to_builtins(Order(model, number))
+    return [Create(episode_path(model, number), data), Create(f"training/{episode.id}", order)]
+
+
+def order_done(order: Stored[Order]) -> Write:
+    """The write that ends an order."""
+    assert order.revision is not None
+    return Delete(order.path, order.revision)
