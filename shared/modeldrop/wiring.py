@@ -3,16 +3,44 @@
 Cloud clients are imported and connected here on first use, never when a function is imported: that is cold start.
 """
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from modeldrop.errors import ConfigurationError
-from modeldrop.ports import Bucket, Clock, DocumentStore, MetricSource, ModelServer, Publisher
+from modeldrop.domain.targets import (
+    AirflowTarget,
+    Channel,
+    EmailChannel,
+    GithubTarget,
+    PubsubChannel,
+    PubsubTarget,
+    SlackChannel,
+    Target,
+    VertexPipelineTarget,
+    WebhookChannel,
+    WebhookTarget,
+)
+from modeldrop.errors import ConfigurationError, Refused
+from modeldrop.ports import (
+    Bucket,
+    Clock,
+    DocumentStore,
+    MetricSource,
+    ModelServer,
+    Notifier,
+    Publisher,
+    Secrets,
+    Trainer,
+)
 from modeldrop.records.registry import Registry
 from modeldrop.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from modeldrop.adapters.http.guarded_client import GuardedClient
 
 TOPICS = ("predictions",)
 
@@ -88,6 +116,93 @@ class Services:
         from modeldrop.adapters.local.topic_queue import LocalPublisher
 
         return LocalPublisher(_data(self.settings) / "topics.sqlite", TOPICS)
+
+    @cached_property
+    def policy_topics(self) -> Publisher:
+        """Topics that policies name. Pub/Sub has those that were made there; the local queue has each of them."""
+        if (self.settings.messaging or _native(self.settings, "local", "pubsub")) == "pubsub":
+            return self.publisher
+        from modeldrop.adapters.local.topic_queue import LocalPublisher
+
+        return LocalPublisher(_data(self.settings) / "topics.sqlite", TOPICS, any_topic=True)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What policies and settings refer to."""
+        if self.settings.backend == "gcp":
+            from modeldrop.adapters.gcp import secret_manager
+
+            return secret_manager.connect(self.settings)
+        from modeldrop.adapters.local.environment_secrets import EnvironmentSecrets
+
+        return EnvironmentSecrets(os.environ)
+
+    @cached_property
+    def http(self) -> "GuardedClient":
+        """The one way out to addresses that policies name."""
+        from modeldrop.adapters.http.guarded_client import GuardedClient
+
+        return GuardedClient(loopback=self.settings.backend == "local")
+
+    def notifier(self, channel: Channel) -> Notifier:
+        """Who tells a channel. Raises what reading its secret raises; ConfigurationError where a setting is missing."""
+        match channel:
+            case WebhookChannel():
+                from modeldrop.adapters.http.webhook_notifier import WebhookNotifier
+
+                return WebhookNotifier(self.http, channel, self._secret(channel.secret))
+            case SlackChannel():
+                from modeldrop.adapters.http.slack_notifier import SlackNotifier
+
+                return SlackNotifier(self.http, self._slack_address(channel))
+            case EmailChannel():
+                from modeldrop.adapters.mail import smtp_notifier
+
+                return smtp_notifier.connect(self.settings, channel, self._secret(self.settings.smtp_password))
+            case PubsubChannel():
+                from modeldrop.adapters.messages.topic_notifier import TopicNotifier
+
+                return TopicNotifier(self.policy_topics, channel.topic)
+
+    def trainer(self, target: Target) -> Trainer:
+        """Who starts runs at a target. Raises what reading its secrets raises; Refused where there is no such thing."""
+        match target:
+            case WebhookTarget():
+                from modeldrop.adapters.http.webhook_trainer import WebhookTrainer
+
+                return WebhookTrainer(self.http, target, self._secret(target.secret))
+            case AirflowTarget():
+                from modeldrop.adapters.http.airflow_trainer import AirflowTrainer
+
+                return AirflowTrainer(self.http, target, self._secret(target.password), self._secret(target.token))
+            case GithubTarget():
+                from modeldrop.adapters.http.github_trainer import GithubTrainer
+
+                return GithubTrainer(self.http, target, self.secrets.read(target.token), clock=self.clock)
+            case PubsubTarget():
+                from modeldrop.adapters.messages.topic_trainer import TopicTrainer
+
+                return TopicTrainer(self.policy_topics, target.topic)
+            case VertexPipelineTarget():
+                return self._vertex_pipeline(target)
+
+    def _vertex_pipeline(self, target: VertexPipelineTarget) -> Trainer:
+        if self.settings.backend == "local" and not (self.settings.vertex_url and self.settings.project):
+            raise Refused("a vertex_pipeline runs on Google Cloud: there is none on this machine")
+        from modeldrop.adapters.gcp import vertex_pipeline_trainer
+
+        return vertex_pipeline_trainer.connect(self.settings, target)
+
+    def _slack_address(self, channel: SlackChannel) -> str:
+        if channel.webhook is None and channel.url is not None:
+            return channel.url
+        reference = channel.webhook or self.settings.slack_webhook
+        if reference is None:
+            raise ConfigurationError("the channel names no webhook, and MODELDROP_SLACK_WEBHOOK is not set")
+        return self.secrets.read(reference)
+
+    def _secret(self, reference: str | None) -> str | None:
+        return None if reference is None else self.secrets.read(reference)
 
 
 @cache

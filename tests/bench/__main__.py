@@ -14,7 +14,18 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from tests.bench import cold_import, gate_rate, ingest, prediction_rate, registry_size, rollback, spine
+from tests.bench import (
+    cold_import,
+    gate_rate,
+    growth,
+    ingest,
+    prediction_rate,
+    registry_size,
+    report,
+    retraining,
+    rollback,
+    spine,
+)
 from tests.bench.measuring import Note, Row, table
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
@@ -25,6 +36,9 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "registry": registry_size.run,
     "predictions": prediction_rate.run,
     "ingest": ingest.run,
+    "growth": growth.run,
+    "report": report.run,
+    "retraining": retraining.run,
 }
 
 

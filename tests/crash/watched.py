@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from modeldrop.ports import Bucket, DocumentStore, Endpoint, MetricSource, ModelServer, Publisher
+from modeldrop.ports import Bucket, DocumentStore, Endpoint, MetricSource, ModelServer, Publisher, Secrets
 from modeldrop.wiring import Services
 
 READS: dict[type, frozenset[str]] = {
@@ -21,6 +21,7 @@ READS: dict[type, frozenset[str]] = {
     ModelServer: frozenset({"observe", "operation"}),
     MetricSource: frozenset({"measure"}),
     Publisher: frozenset(),
+    Secrets: frozenset({"read"}),
 }
 EFFECTS: dict[type, frozenset[str]] = {
     DocumentStore: frozenset({"commit"}),
@@ -28,7 +29,11 @@ EFFECTS: dict[type, frozenset[str]] = {
     ModelServer: frozenset({"upload", "deploy", "set_traffic", "undeploy"}),
     MetricSource: frozenset(),
     Publisher: frozenset({"publish"}),
+    Secrets: frozenset(),
 }
+
+HEARTBEAT = ("heartbeats",)
+"""What a tick writes when all is done: nothing follows from it, so it is no point to interrupt."""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -86,6 +91,16 @@ class WatchedServices(Services):
         """See Services."""
         return cast("Publisher", Watched(Publisher, super().publisher, self.hook))
 
+    @cached_property
+    def policy_topics(self) -> Publisher:
+        """See Services."""
+        return cast("Publisher", Watched(Publisher, super().policy_topics, self.hook))
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """See Services."""
+        return cast("Secrets", Watched(Secrets, super().secrets, self.hook))
+
 
 class Watched:
     """A port's methods, and no others, on an adapter; a read passes through, an effect is told of."""
@@ -107,6 +122,8 @@ class Watched:
     def _telling(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def perform(*args: Any, **options: Any) -> Any:
             effect = Effect(self._port.__name__, name, _touches(args))
+            if effect.touches == HEARTBEAT:
+                return call(*args, **options)
             self._hook.before(effect)
             result = call(*args, **options)
             if isinstance(result, Endpoint):
@@ -136,7 +153,7 @@ def check_table(port: type) -> None:
 
 def close(services: Services) -> None:
     """Let go of the files an instance has open, as its process would by ending."""
-    for name in ("documents", "model_server", "metrics", "publisher"):
+    for name in ("documents", "model_server", "metrics", "publisher", "policy_topics"):
         made = vars(services).get(name)
         adapter: Any = made.adapter if isinstance(made, Watched) else made
         if adapter is not None:

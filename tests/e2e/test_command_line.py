@@ -249,15 +249,18 @@ def test_drop_refuses_what_is_no_folder_and_a_bucket_that_is_not_there(cloud: Cl
         assert reason in " ".join(run.stderr.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("name", [None, "up", "demo", "drop", "status", "versions", "explain", "call"])
+ABOUT_MODELS = ("drop", "status", "versions", "explain", "call", "retrain", "retraining", "deliveries")
+
+
+@pytest.mark.parametrize("name", [None, "up", "demo", *ABOUT_MODELS])
 def test_each_command_explains_itself(name: str | None) -> None:
     shown = CliRunner().invoke(app, [*([name] if name else []), "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert "Usage:" in shown.stdout
-    if name in {"drop", "status", "versions", "explain", "call"}:
+    if name in ABOUT_MODELS:
         assert "--url" in shown.stdout
     if name is None:
-        assert all(command in shown.stdout for command in ("up", "drop", "status", "explain", "call"))
+        assert all(command in shown.stdout for command in ("up", *ABOUT_MODELS))
 
 
 @pytest.mark.parametrize("arguments", [["fly"], ["status", "--colour"], ["explain", "m"], ["up", "--port", "65536"]])

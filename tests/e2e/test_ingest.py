@@ -1,8 +1,10 @@
 """Prediction logs end to end: delivered often, in any order, to many instances, they become the same samples.
 
-On SQLite, and on the official Firestore emulator.
+And from these the same reports. On SQLite, and on the official Firestore emulator.
 """
 
+import csv
+import io
 import os
 import signal
 import uuid
@@ -10,16 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import psutil
 import pytest
 
 from modeldrop.errors import TransientError
 from modeldrop.handlers.predictions.log_predictions import PredictionIntake
+from modeldrop.handlers.reports.report_drift import report_drift
+from modeldrop.handlers.reports.report_quality import report_quality
 from modeldrop.localcloud.emulators import firestore_emulator
+from modeldrop.records.reports import drift_path, quality_path
 from modeldrop.records.windows import Windows
 from modeldrop.wiring import Services
 from tests.handlers.control import MODEL, Control
@@ -35,12 +42,16 @@ from tests.handlers.prediction_log import (
     label,
     message,
     prediction,
-    register,
 )
 
 EVENTS, DELIVERIES, INSTANCES = 10_000, 10, 4
 FEATURES = DECLARED | {"note": {"type": "text"}}
-POLICY = "drift: {sample_size: 1024, redact: {iban: drop}}\n"
+VERSIONS = ("v1", "v2")
+POLICY = """\
+drift: {sample_size: 1024, redact: {iban: drop}}
+quality: {metric: auc, max_drop: 0.01, min_labels: 50}
+rollout: {bake_seconds: 0, keep_warm_seconds: 0, min_requests: 0}
+"""
 
 Open = Callable[[], Services]
 
@@ -58,9 +69,20 @@ def events() -> list[dict[str, Any]]:
     return [*told, *map(label, range(EVENTS - len(told)))]
 
 
+def reference() -> bytes:
+    """Rows that v1 was trained on: amounts were smaller."""
+    written = io.StringIO()
+    rows = csv.writer(written)
+    rows.writerow(["amount", "country", "note", "prediction"])
+    for number in range(600):
+        event = prediction(number)
+        rows.writerow([*event["features"].values(), f"order of {number} by {number % 91}", event["prediction"]])
+    return written.getvalue().encode()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator("firestore"))])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Opens instances over one store, in which two versions are registered."""
+    """Opens instances over one store, in which v1 serves and v2 is on its way."""
     if request.param == "firestore":
         request.getfixturevalue("firestore_host")
     return _registered(tmp_path / "shared", "" if request.param == "sqlite" else _project())
@@ -76,23 +98,55 @@ def _registered(folder: Path, project: str) -> Open:
     if project:
         control.settings = replace(control.settings, documents="firestore", project=project)
         control.services = control.another_instance()
-    control.clock.now = NOW
+    control.clock.now = NOW - timedelta(days=1)
     control.policy(POLICY)
     control.tell(f"policies/{MODEL}.yaml")
-    register(control, "v1", "v2", features=FEATURES)
+    control.put(f"models/{MODEL}/v1/reference.csv", reference())
+    for day, version in enumerate(VERSIONS, 1):
+        control.drop(version, 0.5 + day / 100, day, features=FEATURES)
+        control.tell_version(version)
+        if version == "v1":
+            control.settle()
+    assert control.traffic == {"v1": 100}
+    control.clock.now = NOW
     return control.another_instance
 
 
-def result(services: Services) -> bytes:
-    """All samples."""
+class Result(NamedTuple):
+    """What must not depend on who was told what, when, and how often: all samples, and what the reports say."""
+
+    samples: bytes
+    drift: list[bytes]
+    quality: list[bytes]
+
+
+def result(services: Services) -> Result:
+    """The samples as they are, and reports made on them now."""
     windows = Windows(services.documents)
-    samples = [windows.sample(MODEL, version, WINDOW) for version in ("v1", "v2")]
+    samples = [windows.sample(MODEL, version, WINDOW) for version in VERSIONS]
     assert all(samples)
-    return as_bytes(*samples, windows.labels(MODEL, WINDOW))
+    for version in VERSIONS:
+        report_drift(services, MODEL, version=version, window=WINDOW)
+        report_quality(services, MODEL, version=version, window=WINDOW)
+    return Result(
+        as_bytes(*samples, windows.labels(MODEL, WINDOW)),
+        [_stored_report(services, drift_path(MODEL, version, WINDOW)) for version in VERSIONS],
+        [_stored_report(services, quality_path(MODEL, version, WINDOW)) for version in VERSIONS],
+    )
+
+
+def _stored_report(services: Services, path: str) -> bytes:
+    """As canonical JSON, without the time of looking, and without what stands for the upload of a reference file."""
+    document = services.documents.get(path)
+    assert document is not None
+    said = {name: value for name, value in document.data.items() if name != "looked_at"}
+    if said.get("reference", {}).get("kind") == "package":
+        del said["inputs"]
+    return msgspec.json.encode(said, order="deterministic")
 
 
 @pytest.fixture(scope="module")
-def in_order(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def in_order(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """What one instance makes of one delivery, event after event in their order."""
     open_instance = _registered(tmp_path_factory.mktemp("in order"), "")
     with instance(open_instance()) as intake:
@@ -130,8 +184,23 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+def test_the_reports_have_something_to_say(in_order: Result) -> None:
+    """Else it would be no wonder that they are equal."""
+    drift = [msgspec.json.decode(each) for each in in_order.drift]
+    assert [(each["reference"]["kind"], each["verdict"]) for each in drift] == [
+        ("package", "drifted"),
+        ("stable_version", "ok"),
+    ]
+    assert [each["rows"] for each in drift] == [1024, 997]  # v2: of the time it shares with v1
+    assert [each["conflicts"] for each in drift] == [0, 50]  # every hundredth is one of v2
+    assert all(each["prediction"] and len(each["features"]) == 3 for each in drift)
+    quality = [msgspec.json.decode(each) for each in in_order.quality]
+    assert [(each["metric"], each["compared_version"]) for each in quality] == [("auc", None), ("auc", "v1")]
+    assert all(each["labelled"] >= 50 and {"accuracy", "auc"} <= each["metrics"].keys() for each in quality)
+
+
 def test_ten_shuffled_deliveries_to_four_instances(
-    opened: Open, in_order: bytes, chance: Random, stack: ExitStack
+    opened: Open, in_order: Result, chance: Random, stack: ExitStack
 ) -> None:
     intakes = [stack.enter_context(instance(opened(), 0.1)) for _ in range(INSTANCES)]
     deliveries: list[bytes] = []
@@ -146,7 +215,7 @@ def test_ten_shuffled_deliveries_to_four_instances(
 
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_instances_that_crash_around_their_commits(
-    opened: Open, in_order: bytes, chance: Random, stack: ExitStack, side: str
+    opened: Open, in_order: Result, chance: Random, stack: ExitStack, side: str
 ) -> None:
     told = events()
     chance.shuffle(told)
@@ -192,7 +261,7 @@ def _attempt(intake: PredictionIntake, data: bytes) -> bool:
     return True
 
 
-def test_answers_that_are_lost_now_and_then(opened: Open, in_order: bytes, chance: Random, stack: ExitStack) -> None:
+def test_answers_that_are_lost_now_and_then(opened: Open, in_order: Result, chance: Random, stack: ExitStack) -> None:
     intakes = []
     for side in ("before", "after"):
         services = opened()
@@ -205,7 +274,7 @@ def test_answers_that_are_lost_now_and_then(opened: Open, in_order: bytes, chanc
 
 @pytest.mark.emulator("firestore")
 def test_the_store_stops_and_goes_on(
-    tmp_path: Path, in_order: bytes, chance: Random, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, in_order: Result, chance: Random, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = stack.enter_context(firestore_emulator())
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", host)

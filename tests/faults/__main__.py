@@ -23,7 +23,7 @@ from tests.faults.faults import FAULTS, Fault
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
 TEST_SECONDS = 60
-_LEFT_OUT = (".venv", ".git", ".*_cache", "__pycache__", "build", "dist", ".hypothesis")
+_LEFT_OUT = (".venv*", ".git", ".*_cache", "__pycache__", "build", "dist", ".hypothesis")
 _RED = 1  # pytest's exit code where tests failed; others mean that they did not run
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", re.MULTILINE)
 

@@ -234,8 +234,10 @@ def test_in_the_cloud_commands_are_for_those_who_are_named(
 
 
 def test_quarantined_events_are_replayed_by_operators(control: Control, client: Any) -> None:
-    nothing = {"taken": 0, "still_wrong": 0, "passed_over": 0, "cut": 0}
+    nothing = {"taken": 0, "still_wrong": 0, "passed_over": 0, "cut": 0, "next": None}
     assert client.post("/v1/quarantine:replay", json={}).json == nothing
+    assert client.post("/v1/quarantine:replay", json={"after": "f" * 64}).json == nothing
+    assert client.post("/v1/quarantine:replay", json={"after": "../x"}).status_code == 400
     settings = Settings(backend="local", data=control.data, auth="iam", operators="ada")
     request = Request("application/json", b"{}", "bob")
     refused = replay(Services(settings), request)

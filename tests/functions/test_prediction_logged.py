@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 import sys
 import threading
@@ -15,12 +16,15 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from modeldrop.domain.sampling.packing import FORMAT
 from modeldrop.domain.sampling.windows import window_start
+from modeldrop.handlers.predictions.keep_poison import MOST_A_MINUTE
 from modeldrop.localcloud.front import load_functions
-from modeldrop.records.quarantined_events import QuarantinedEvents
+from modeldrop.ports import Replace
+from modeldrop.records.quarantined_events import KEPT, QuarantinedEvents
 from modeldrop.wiring import services
-from tests.handlers.control import Control
-from tests.handlers.prediction_log import Failing, between, message, prediction, register, sampled
+from tests.handlers.control import MODEL, Control
+from tests.handlers.prediction_log import Failing, between, message, prediction, register, sampled, stored_paths
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 SOURCE = FUNCTIONS / "prediction_logged" / "main.py"
@@ -128,7 +132,10 @@ def test_a_large_message(app: Starlette, control: Control) -> None:
 def test_what_is_no_push_is_quarantined_and_acknowledged(app: Starlette, control: Control, body: bytes) -> None:
     answer = post(app, (JSON, body))
     assert (answer.status_code, answer.json()) == (200, {"status": "quarantined"})
-    assert len(control.services.registry.quarantine()) == 1
+    (entry,) = QuarantinedEvents(control.services.documents).entries()
+    assert entry.value.raw == b"SHA-256 %b" % hashlib.sha256(body).hexdigest().encode()
+    assert entry.value.is_cut
+    assert NOW + KEPT <= entry.value.expire_at <= datetime.now(UTC) + KEPT
 
 
 @pytest.mark.parametrize("wrap", WRAPPINGS)
@@ -149,6 +156,35 @@ def test_what_cannot_be_stored_now_is_delivered_again(app: Starlette, control: C
     failing.left = 0
     assert post(app, raw(message(fresh(1)))).status_code == 200
     assert kept(control) == 1
+
+
+def test_of_many_pushes_that_are_none_some_are_kept(app: Starlette, control: Control) -> None:
+    answers = asyncio.run(send(app, *[(JSON, b"%d" % number) for number in range(3 * MOST_A_MINUTE)]))
+    assert {answer.status_code for answer in answers} == {200}
+    kept = list(QuarantinedEvents(control.services.documents).entries())
+    assert MOST_A_MINUTE <= len(kept) < 2 * MOST_A_MINUTE
+
+
+def test_a_shard_that_cannot_be_read_loses_no_event(app: Starlette, control: Control) -> None:
+    """A newer release has written it, say: the events come again, and are no poison."""
+    control.policy("drift: {sample_size: 64}\n")
+    control.tell(f"policies/{MODEL}.yaml")
+    assert post(app, raw(message(fresh(1)))).status_code == 200
+    documents = control.services.documents
+    (path,) = [path for path in stored_paths(control.data) if "/shards/" in path]
+    sound = documents.get(path)
+    assert sound is not None
+    assert sound.data["packed"][1] == FORMAT
+    newer = sound.data["packed"][:1] + bytes([FORMAT + 1]) + sound.data["packed"][2:]
+    documents.commit([Replace(path, sound.data | {"packed": newer}, sound.revision)])
+    answer = post(app, raw(message(fresh(2), fresh(3))))
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+    assert list(QuarantinedEvents(documents).entries()) == []
+    damaged = documents.get(path)
+    assert damaged is not None
+    documents.commit([Replace(path, sound.data, damaged.revision)])
+    assert post(app, raw(message(fresh(2), fresh(3)))).json()["sampled"] == 2
+    assert kept(control) == 3
 
 
 def test_waiting_for_a_commit_blocks_nobody_else(app: Starlette, control: Control) -> None:

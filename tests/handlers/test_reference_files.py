@@ -17,7 +17,7 @@ from modeldrop.domain.drift.reference_profile import profile_reference
 from modeldrop.domain.drift.report import drift_report
 from modeldrop.domain.integrity import FileDigest, Manifest
 from modeldrop.domain.policy import DriftPolicy
-from modeldrop.domain.sampling.kept_values import KeepRule
+from modeldrop.domain.sampling.kept_values import KeepRule, kept_feature
 from modeldrop.errors import InvalidInput
 from modeldrop.events.manifest import write_manifest
 from modeldrop.handlers.reports.parquet_rows import json_lines_of_parquet
@@ -70,6 +70,30 @@ def test_types_that_nobody_declared() -> None:
     typed = columns("reference.jsonl", b'{"a": true, "b": "' + b"long " * 20 + b'", "c": "x"}', KeepRule())
     assert {name: type_ for name, (type_, _) in typed.items()} == {"a": "boolean", "b": "text", "c": "categorical"}
     assert typed["b"][1] == [[100, 20, 0.0, 0.0]]
+
+
+def test_na_is_missing_among_numbers_and_booleans_and_a_country_among_categories() -> None:
+    data = b"a,b,c\n1,true,NA\nNA,NA,DE\n2,false,FR\n"
+    for rule in (KeepRule(), KeepRule({"a": "numeric", "b": "boolean", "c": "categorical"})):
+        assert columns("reference.csv", data, rule) == {
+            "a": ("numeric", [1, None, 2]),
+            "b": ("boolean", [True, None, False]),
+            "c": ("categorical", ["NA", "DE", "FR"]),
+        }
+
+
+@pytest.mark.parametrize("number", ["1234567890123456789", "9223372036854775807", "-9223372036854775808", "18", "1e3"])
+def test_a_number_has_the_same_hash_in_a_file_and_in_an_event(number: str) -> None:
+    rule = KeepRule({"account": "numeric"}, {"account": "hash"}, b"a key of sixteen bytes or more")
+    ((_, found),) = columns("reference.csv", f"account\n{number}\n".encode(), rule).values()
+    assert found == [kept_feature("account", json.loads(number), rule)]
+
+
+def test_where_all_features_are_redacted_others_are_not_taken_in_their_place() -> None:
+    rule = KeepRule({"amount": "numeric"}, {"amount": "drop"})
+    assert set(columns("reference.csv", b"amount,customer,prediction\n1,2,0.5\n", rule)) == {"prediction"}
+    with pytest.raises(InvalidInput, match="no predictions"):
+        read_rows("reference.csv", b"amount,customer\n1,2\n", rule)
 
 
 def test_of_many_rows_a_sample_the_same_each_time() -> None:
@@ -197,7 +221,7 @@ def test_a_report_says_what_is_wrong_and_the_tick_goes_on(control: Control, name
     control.settle()
     control.clock.now = NOW + 3 * HOUR
     take(control.services, events(0, 300))
-    (made,) = report_latest_windows(control.services, MODEL)
+    (made,) = report_latest_windows(control.services, control.head, 2)
     assert (made.verdict, made.reference.kind, made.rows) == ("insufficient_data", "package", 300)
     assert made.reference.file == f"models/{MODEL}/v1/reference.{ending}"
     assert reason.lower() in str(made.reference.problems[0]).lower()

@@ -1,4 +1,4 @@
-"""A Vertex AI of our own on loopback: the REST API of models, endpoints and operations, for the real Google client.
+"""A Vertex AI of our own on loopback: models, endpoints, pipeline jobs and operations over REST, for the real client.
 
     with VertexServer() as server:
         settings = Settings(backend="gcp", project=server.project, bucket="b", vertex_url=server.url, …)
@@ -10,9 +10,10 @@ and is found finished after ``state.operation_polls`` of these. What is to go ot
     server.plan("endpoints.deployModel", Plan(error=(13, "no machines left")))  the next such operation fails
     server.state.broken_artifacts.add("gs://bucket/folder")                     every deployment of it fails
     server.before("endpoints.patch", action)                                    something happens just before it
+    server.move_job("fraud-20260102030405-3", "RUNNING")                        a pipeline job goes on
 
 ``server.effects(call)`` tells which calls were accepted. Calls are named ``models.upload|get|delete``,
-``endpoints.create|get|patch|deployModel|undeployModel`` and ``operations.get``.
+``endpoints.create|get|patch|deployModel|undeployModel``, ``pipelineJobs.create|get`` and ``operations.get``.
 """
 
 import json
@@ -29,6 +30,7 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.servers.vertex_pipelines import create_job, get_job, move_job
 from tests.servers.vertex_state import HTTP_CODES, ApiError, Effect, Json, Plan, VertexState
 
 __all__ = ["Effect", "Fault", "Plan", "VertexServer"]
@@ -90,6 +92,13 @@ _ROUTES: tuple[tuple[str, str, str, Action], ...] = (
         "endpoints.undeployModel",
         lambda s, r: s.undeploy_model(r.path["id"], r.body),
     ),
+    (
+        "POST",
+        r"pipelineJobs",
+        "pipelineJobs.create",
+        lambda s, r: create_job(s, r.query.get("pipelineJobId", r.query.get("pipeline_job_id", "")), r.body),
+    ),
+    ("GET", r"pipelineJobs/(?P<id>[^/:]+)", "pipelineJobs.get", lambda s, r: get_job(s, r.path["id"])),
     (
         "GET",
         r"(?:\w+/[^/:]+/)?operations/[^/:]+",
@@ -155,6 +164,10 @@ class VertexServer:
     def plan(self, call: str, *plans: Plan) -> None:
         """Say how the next operations that calls of that name start will go."""
         self.state.plans[_known(call)].extend(plans)
+
+    def move_job(self, job_id: str, to: str | int, *, error: tuple[int, str] | None = None) -> None:
+        """Bring a pipeline job into another state, with the google.rpc code and message of its error."""
+        self.state.handle(lambda state: move_job(state, job_id, to, error))
 
     def effects(self, call: str) -> list[Effect]:
         """The accepted calls of that name, in order."""

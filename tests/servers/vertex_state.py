@@ -121,6 +121,7 @@ class VertexState:
     """Artifact URIs whose containers never become healthy: deploying them fails."""
     models: dict[str, Json] = field(default_factory=dict)
     endpoints: dict[str, Json] = field(default_factory=dict)
+    pipeline_jobs: dict[str, Json] = field(default_factory=dict)
     operations: dict[str, Running] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     plans: defaultdict[str, deque[Plan]] = field(default_factory=lambda: defaultdict(deque))

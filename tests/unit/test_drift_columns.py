@@ -160,5 +160,6 @@ def test_columns_must_fit_together() -> None:
         count_rows(Observations([one, one]))
     with pytest.raises(InvalidInput, match="b: has 2 rows"):
         count_rows(Observations([one], prediction=long))
+    assert count_rows(Observations([one, Column("b", "numeric", [], unobserved=1)])) == 1
     assert count_rows(Observations([])) == 0
     assert count_rows(Observations([], prediction=long)) == 2

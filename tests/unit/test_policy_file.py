@@ -69,6 +69,7 @@ def test_everything_wrong_is_named_at_once() -> None:
         (b"rollout: {bake_seconds: 7200}", "rollout.deadline_seconds"),
         (b"rollout: {approve_steps: [30]}", "rollout.approve_steps"),
         (b"drift: {tests: {categorical: ks}}", "drift.tests.categorical"),
+        (b"drift: {false_discovery_rate: 0}", "drift.false_discovery_rate"),
         (b"quality: {min: 0.9}", "quality.metric"),
         (b"gate: {min_improvement: .nan}", "gate.min_improvement"),
         (b"gate: {floors: {f1: .inf}}", "gate.floors.f1"),

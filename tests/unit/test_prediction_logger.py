@@ -22,10 +22,12 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from modeldrop.client import PredictionLogger, to_topic, to_url
+from modeldrop.domain.sampling.prediction_time import uuid7_time
 from modeldrop.errors import ConfigurationError
 from modeldrop.events.prediction_events import Batch, LabelEvent, PredictionEvent, decode_predictions
 
@@ -178,10 +180,31 @@ def test_a_label_arrives_and_needs_no_time_where_the_id_has_one(target: Target, 
     logger.label(name, "fraud")
     logger.label("mine", 1, predicted_at=START + timedelta(hours=1))
     assert logger.flush(WAIT_SECONDS)
-    assert target.labels == [
+    said = [msgspec.structs.replace(label, labelled_at=None) for label in target.labels]
+    assert said == [
         LabelEvent("fraud", name, "fraud", None),
         LabelEvent("fraud", "mine", 1, START + timedelta(hours=1)),
     ]
+
+
+def test_the_id_carries_the_time_of_the_prediction_whenever_it_is_reported(target: Target, connect: Connect) -> None:
+    logger = connect()
+    name = logger.log({}, 0.5, timestamp=START)
+    assert uuid7_time(name) == START
+    assert isinstance(logger.log({}, 0.5, timestamp="yesterday"), str)  # type: ignore[arg-type]
+
+
+def test_of_two_labels_the_later_one_can_be_told(target: Target, connect: Connect) -> None:
+    logger, before = connect(), datetime.now(UTC)
+    logger.label("p1", 1, START)
+    logger.label("p1", 0, START)
+    logger.label("p1", 2, START, labelled_at=START)
+    assert logger.flush(WAIT_SECONDS)
+    first, second, stated = (label.labelled_at for label in target.labels)
+    assert first is not None
+    assert second is not None
+    assert before <= first <= second
+    assert stated == START
 
 
 def test_batches_are_as_large_as_allowed(target: Target, connect: Connect) -> None:
@@ -677,7 +700,7 @@ def test_to_a_topic(pubsub_host: str, connect: Connect) -> None:
     predictions = [event for batch in batches for event in batch.predictions]
     labels = [event for batch in batches for event in batch.labels]
     assert predictions == [PredictionEvent("fraud", "v3", "p1", START, {"amount": 1}, 0.5)]
-    assert labels == [LabelEvent("fraud", "p1", True, START)]
+    assert [(label.prediction_id, label.label, label.predicted_at) for label in labels] == [("p1", True, START)]
 
 
 @pytest.mark.emulator("pubsub")

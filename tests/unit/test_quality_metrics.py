@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from modeldrop.domain.quality.absolute_errors import mean_absolute_error, mean_absolute_percentage_error
+from modeldrop.domain.policy import QualityPolicy
+from modeldrop.domain.quality.absolute_errors import absolute_errors, absolute_percentage_errors, mean_error
 from modeldrop.domain.quality.auc import auc
 from modeldrop.domain.quality.confusion import accuracy, confusion, f1, precision, recall
 from modeldrop.domain.quality.measured import are_numbers, measure_classes, measure_numbers
 from modeldrop.domain.quality.outcomes import class_of, number_of, predicted_class, score_of
+from modeldrop.domain.quality.report import Yardsticks, quality_report
 
 steady = settings(deadline=None, max_examples=60)
 anything = (
@@ -25,6 +27,14 @@ anything = (
     | st.sampled_from(["fraud", "fine", "1", "true", 0.5])
     | st.fixed_dictionaries({"score": st.floats()}, optional={"decision": st.none() | st.booleans()})
 )
+
+
+def mean_absolute_error(pairs: list[tuple[float, float]]) -> float | None:
+    return mean_error(absolute_errors(pairs))
+
+
+def mean_absolute_percentage_error(pairs: list[tuple[float, float]]) -> float | None:
+    return mean_error(absolute_percentage_errors(pairs))
 
 
 def drawn(seed: int, names: list[str], rows: int = 300) -> tuple[list[str], list[str]]:
@@ -164,7 +174,43 @@ def test_two_named_classes_without_a_positive_one_are_averaged() -> None:
     found = measure_classes([("a", "a"), ("a", "b"), ("b", "b"), ("b", "b")], None, 0.5)
     assert found.values["recall"] == pytest.approx((1 + 2 / 3) / 2)
     assert "auc" not in found.values
-    assert "auc" not in measure_classes([(0.2, 0), (0.7, 1), (0.9, 2)], None, 0.5).values
+    assert "auc" not in measure_classes([(0, 0), (1, 1), (2, 2)], None, 0.5).values
+
+
+@pytest.mark.parametrize("stray", ["unknown", 2, "n/a"])
+@pytest.mark.parametrize("said", [(0.9, 0.1), (True, False), ({"score": 0.9, "decision": True}, {"score": 0.1})])
+def test_a_label_that_is_none_of_the_two_says_nothing(said: tuple[object, object], stray: object) -> None:
+    """It is not a third class over which everything is averaged."""
+    pairs = [(said[0], True), (said[1], False)] * 50
+    clean, found = measure_classes(pairs, None, 0.5), measure_classes([*pairs, (said[0], stray)], None, 0.5)
+    assert (found.values, found.counts) == (clean.values, clean.counts)
+    assert found.values["f1"] == found.values["auc"] == 1.0
+
+
+def test_a_third_class_among_whole_numbers_is_one() -> None:
+    found = measure_classes([(1, 1), (0, 0), (1, 2)], None, 0.5)
+    assert found.values["accuracy"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("said", [(0.9, 0.1), (True, False), ("fraud", "fine")])
+def test_a_positive_class_that_no_label_has_is_said_and_not_held_against_anybody(said: tuple[object, object]) -> None:
+    pairs = [(said[0], "Fraud"), (said[1], "fine")] * 50
+    found = measure_classes(pairs, "fraud", 0.5)
+    assert found.problem == "no label is 'fraud' (quality.positive)"
+    assert found.values == ({"accuracy": 0.5} if said == ("fraud", "fine") else {})
+    policy = QualityPolicy(metric="f1", min=0.5, positive="fraud", min_labels=10)
+    report = quality_report(pairs, policy, Yardsticks(), None)
+    assert (report.verdict, report.reasons) == ("insufficient_data", [found.problem])
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-9, -1e-12])
+def test_labels_that_are_zero_but_for_the_rounding_have_no_percentage_either(tiny: float) -> None:
+    found = measure_numbers([(110, 100), (220, 200), (1, tiny)])
+    assert (found.values["mape"], found.counts["mape"], found.zero_labels) == (pytest.approx(0.1), 2, 1)
+
+
+def test_small_labels_count_where_all_are_small() -> None:
+    assert measure_numbers([(1.1e-12, 1e-12), (2.2e-12, 2e-12)]).values["mape"] == pytest.approx(0.1)
 
 
 def test_one_class_among_several_can_be_the_positive_one() -> None:

@@ -7,11 +7,19 @@ import msgspec
 import pytest
 
 from modeldrop.domain.policy import QualityPolicy
+from modeldrop.domain.quality.interval import Interval
 from modeldrop.domain.quality.report import QualityReport, Yardsticks, quality_report
 
 NONE = Yardsticks()
-EIGHT_OF_TEN = [(True, True)] * 5 + [(False, False)] * 3 + [(True, False)] + [(False, True)]
+EIGHT_OF_TEN: list[tuple[object, object]] = (
+    [(True, True)] * 5 + [(False, False)] * 3 + [(True, False)] + [(False, True)]
+)
 OFF_BY_TWO = [(12.0, 10.0)] * 5 + [(8.0, 10.0)] * 5
+
+
+def many(pairs: list[Any]) -> list[Any]:
+    """So many that nothing is left to chance."""
+    return pairs * 100
 
 
 def judged(pairs: list[Any], yardsticks: Yardsticks = NONE, **policy: Any) -> QualityReport:
@@ -20,10 +28,10 @@ def judged(pairs: list[Any], yardsticks: Yardsticks = NONE, **policy: Any) -> Qu
     return report
 
 
-@pytest.mark.parametrize(("least", "verdict"), [(0.8, "ok"), (0.801, "degraded"), (None, "ok")])
+@pytest.mark.parametrize(("least", "verdict"), [(0.8, "ok"), (0.803, "degraded"), (None, "ok")])
 def test_against_the_least_that_is_good_enough(least: float | None, verdict: str) -> None:
-    report = judged(EIGHT_OF_TEN, metric="accuracy", min=least)
-    assert (report.verdict, report.value, report.n, report.coverage) == (verdict, 0.8, 10, 0.25)
+    report = judged(many(EIGHT_OF_TEN) * 100, metric="accuracy", min=least)
+    assert (report.verdict, report.value, report.n, report.coverage) == (verdict, 0.8, 100_000, 0.25)
 
 
 @pytest.mark.parametrize(("most", "verdict"), [(2.0, "ok"), (1.9, "degraded")])
@@ -36,7 +44,7 @@ def test_errors_are_better_when_lower(most: float, verdict: str) -> None:
     ("metric", "pairs", "expected", "verdict"),
     [
         ("accuracy", EIGHT_OF_TEN, 0.85, "ok"),
-        ("accuracy", EIGHT_OF_TEN, 0.91, "degraded"),
+        ("accuracy", EIGHT_OF_TEN, 0.93, "degraded"),
         ("accuracy", EIGHT_OF_TEN, 0.5, "ok"),
         ("mape", OFF_BY_TWO, 0.15, "ok"),
         ("mape", OFF_BY_TWO, 0.09, "degraded"),
@@ -44,19 +52,20 @@ def test_errors_are_better_when_lower(most: float, verdict: str) -> None:
     ],
 )
 def test_against_what_was_declared(metric: str, pairs: list[Any], expected: float, verdict: str) -> None:
-    report = judged(pairs, Yardsticks(declared={metric: expected}), metric=metric, max_drop=0.1)
+    report = judged(many(pairs), Yardsticks(declared={metric: expected}), metric=metric, max_drop=0.1)
     assert (report.verdict, report.compared_with, report.expected) == (verdict, "declared", expected)
 
 
 def test_what_was_measured_before_comes_first() -> None:
     yardsticks = Yardsticks(baseline={"accuracy": 0.95}, declared={"accuracy": 0.8})
-    report = judged(EIGHT_OF_TEN, yardsticks, metric="accuracy", max_drop=0.1)
+    report = judged(many(EIGHT_OF_TEN), yardsticks, metric="accuracy", max_drop=0.1)
     assert (report.verdict, report.compared_with, report.expected) == ("degraded", "baseline", 0.95)
     assert report.reasons == ["accuracy 0.8 is worse by more than 0.1 than the 0.95 measured before"]
 
 
 def test_every_broken_limit_is_a_reason() -> None:
-    report = judged(EIGHT_OF_TEN, Yardsticks(declared={"accuracy": 1.0}), metric="accuracy", min=0.9, max_drop=0.1)
+    yardsticks = Yardsticks(declared={"accuracy": 1.0})
+    report = judged(many(EIGHT_OF_TEN), yardsticks, metric="accuracy", min=0.9, max_drop=0.1)
     assert len(report.reasons) == 2
 
 
@@ -89,7 +98,42 @@ def test_what_could_not_be_measured_is_neither_good_nor_bad(
 
 
 def test_a_broken_limit_counts_even_where_another_cannot_be_checked() -> None:
-    assert judged(EIGHT_OF_TEN, metric="accuracy", min=0.9, max_drop=0.1).verdict == "degraded"
+    assert judged(many(EIGHT_OF_TEN), metric="accuracy", min=0.9, max_drop=0.1).verdict == "degraded"
+
+
+def test_what_may_be_chance_is_neither_good_nor_bad() -> None:
+    report = judged(EIGHT_OF_TEN, Yardsticks(declared={"accuracy": 0.95}), metric="accuracy", min=0.9, max_drop=0.1)
+    assert report.verdict == "insufficient_data"
+    assert report.reasons == [
+        "accuracy 0.8 is worse than the 0.9 the policy wants, but with 10 labels that may be chance",
+        "accuracy 0.8 is worse by more than 0.1 than the 0.95 declared by the package, "
+        "but with 10 labels that may be chance",
+    ]
+    assert report.interval is not None and report.interval.lower < 0.8
+    assert report.interval.upper > 0.9
+
+
+def test_of_two_limits_one_that_is_surely_broken_is_enough() -> None:
+    report = judged(
+        many(EIGHT_OF_TEN), Yardsticks(declared={"accuracy": 0.91}), metric="accuracy", min=0.9, max_drop=0.1
+    )
+    assert (report.verdict, len(report.reasons)) == ("degraded", 1)
+
+
+@pytest.mark.parametrize(("metric", "pairs"), [("accuracy", EIGHT_OF_TEN), ("mae", [(10, 12), (10, 10)])])
+def test_a_yardstick_that_was_measured_may_be_off_as_well(metric: str, pairs: list[Any]) -> None:
+    """Both are off by chance: it takes more than where one is known."""
+    policy = {"metric": metric, "max_drop": 0.0}
+    alone = judged(many(pairs), metric=metric)
+    assert alone.value is not None and alone.interval is not None
+    better = alone.interval.upper - alone.value
+    expected = alone.value + 1.2 * (better if metric == "accuracy" else -better)
+    assert judged(many(pairs), Yardsticks(declared={metric: expected}), **policy).verdict == "degraded"
+    known = Interval(expected - better, expected + better)
+    measured = Yardsticks(baseline={metric: expected}, intervals={metric: known})
+    assert judged(many(pairs), measured, **policy).verdict == "insufficient_data"
+    sure = Yardsticks(baseline={metric: expected}, intervals={metric: Interval(expected, expected)})
+    assert judged(many(pairs), sure, **policy).verdict == "degraded"
 
 
 def test_pairs_that_say_nothing_are_left_out_and_counted() -> None:

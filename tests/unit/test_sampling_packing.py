@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from modeldrop.domain.documents import check_data
 from modeldrop.domain.sampling.packing import FORMAT, pack, unpack
-from modeldrop.domain.sampling.rows import MAX_ROW_BYTES, Row
+from modeldrop.domain.sampling.rows import MAX_NAMES_BYTES, MAX_ROW_BYTES, Row
 from modeldrop.domain.sampling.shards import ROWS_OF_SHARD, Shard, merge_into
 from modeldrop.errors import InvalidInput
 from tests.unit.sampled_events import histories
@@ -39,15 +39,18 @@ def test_equal_shards_and_no_others_are_equal_bytes(one: list[Row], other: list[
 
 
 def test_the_largest_shard_fits_into_a_document() -> None:
-    """Rows as large as they may be, no two of which share their names."""
-    rows = [
-        Row((place << 55) + 1, place.to_bytes(2, "big") * 500, bytes(MAX_ROW_BYTES - 1_000), conflicted=True)
-        for place in range(ROWS_OF_SHARD)
-    ]
+    """Rows as large as they may be: no two of which share their names, or which share a few long lists of them."""
+    own = [(place.to_bytes(2, "big") * 500, bytes(MAX_ROW_BYTES - 1_000)) for place in range(ROWS_OF_SHARD)]
+    shared = [(bytes([place % 5]) * MAX_NAMES_BYTES, bytes(MAX_ROW_BYTES)) for place in range(ROWS_OF_SHARD)]
+    for payloads in (own, shared):
+        _check_largest([Row((place << 55) + 1, *each, conflicted=True) for place, each in enumerate(payloads)])
+
+
+def _check_largest(rows: list[Row]) -> None:
     shard = merge_into(Shard(ROWS_OF_SHARD), rows)
     packed = pack(shard)
     assert len(packed) <= 1_040_000
-    assert check_data({"rows": packed, "revision": 1, "window": "2026-01-01T00:00:00Z"}) > 1_000_000
+    assert check_data({"rows": packed, "revision": 1, "window": "2026-01-01T00:00:00Z"}) > 990_000
     assert unpack(packed) == shard
 
 
@@ -94,7 +97,8 @@ WRONG: dict[str, dict[int, Any]] = {
     "names of a row far off": {5: [-3, 0]},
     "names of too few rows": {5: [1]},
     "values of too few rows": {6: [b"v"]},
-    "a row too large": {6: [b"v", b"w" * MAX_ROW_BYTES]},
+    "a row too large": {6: [b"v", b"w" * (MAX_ROW_BYTES + 1)]},
+    "names too large": {4: [b"m" * (MAX_NAMES_BYTES + 1), b"n"]},
     "text for bytes": {6: ["v", "w"]},
     "a fraction": {5: [1.5, 0]},
     "one column too many": {7: []},

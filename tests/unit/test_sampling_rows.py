@@ -18,7 +18,7 @@ from modeldrop.domain.sampling.payload import (
     read_label,
     read_prediction,
 )
-from modeldrop.domain.sampling.rows import MAX_ROW_BYTES, Row, RowTooLarge, merge_rows
+from modeldrop.domain.sampling.rows import MAX_NAMES_BYTES, MAX_ROW_BYTES, Row, RowTooLarge, merge_rows
 from modeldrop.errors import InvalidInput, TooLarge
 from tests.unit.sampled_events import rows, steady
 
@@ -186,11 +186,15 @@ def test_all_problems_are_named_at_once_up_to_a_limit() -> None:
 
 
 def test_a_row_is_kept_up_to_its_last_byte() -> None:
-    spare = MAX_ROW_BYTES - len(prediction_row(7, predicted({"x": "a" * 1_000})).values) - 3  # names: a list, one text
+    spare = MAX_ROW_BYTES - len(prediction_row(7, predicted({"x": "a" * 1_000})).values)
     fits = prediction_row(7, predicted({"x": "a" * (1_000 + spare)}))
-    assert len(fits.names) + len(fits.values) == MAX_ROW_BYTES
-    with pytest.raises(RowTooLarge, match=r"2,001 bytes of names and values are to be kept; 2,000 at most"):
+    assert len(fits.values) == MAX_ROW_BYTES
+    with pytest.raises(RowTooLarge, match=r"1,951 bytes of values are to be kept; 1,950 at most"):
         prediction_row(7, predicted({"x": "a" * (1_001 + spare)}))
+    longest = MAX_NAMES_BYTES - 4  # a list, one text
+    assert len(prediction_row(7, predicted({"x" * longest: 1})).names) == MAX_NAMES_BYTES
+    with pytest.raises(RowTooLarge, match=r"6,001 bytes of names are to be kept; 6,000 at most"):
+        prediction_row(7, predicted({"x" * (longest + 1): 1}))
 
 
 @pytest.mark.parametrize("features", [{"x": "a" * 10_000_000}, {f"feature {n}": n for n in range(100_000)}])

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 import pytest
 
 from modeldrop.domain.sampling.hashing import LARGEST_HASH, hash_id
-from modeldrop.domain.sampling.labels import join_labels
+from modeldrop.domain.sampling.labels import join_labels, join_nearby
 from modeldrop.domain.sampling.rows import Row
 from modeldrop.domain.sampling.shards import (
     ROWS_OF_SHARD,
@@ -198,6 +198,24 @@ def test_complete_samples_join_completely() -> None:
 def test_without_predictions_there_is_no_coverage() -> None:
     assert join_labels(plain_sample([], 64), plain_sample(events(10), 64)).coverage is None
     assert join_labels(plain_sample(events(10), 64), plain_sample([], 64)).coverage == 0.0
+
+
+def test_labels_of_several_windows_join_as_if_they_were_of_one() -> None:
+    mine = events(3_000)
+    predictions, parts = plain_sample(mine, 256), [plain_sample(mine[part::3], 256) for part in range(3)]
+    joined = join_nearby(predictions, parts)
+    assert joined.coverage == 1
+    assert len(joined.pairs) == 256
+    assert join_nearby(predictions, parts[:1]) == join_labels(predictions, parts[0])
+    assert join_nearby(predictions, []).coverage == 0
+
+
+def test_further_labels_are_taken_only_if_they_give_more_pairs() -> None:
+    mine = events(200)
+    predictions, own = plain_sample(mine, 256), plain_sample(mine[:150], 256)
+    busy = plain_sample(events(50_000, "no such prediction") + mine[150:], 64)
+    joined = join_nearby(predictions, [own, busy, plain_sample(mine[150:], 256)])
+    assert (len(joined.pairs), joined.coverage) == (200, 1)
 
 
 def test_neither_sample_is_asked_beyond_what_it_holds() -> None:

@@ -10,6 +10,7 @@ from modeldrop.settings import SERVING_VARIABLES, Settings, read_serving_setting
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 GCP = {"MODELDROP_BACKEND": "gcp", "MODELDROP_PROJECT": "p", "MODELDROP_BUCKET": "b", "MODELDROP_AUTH": "iam"}
+FROM = "drop@example.com"
 
 
 @pytest.mark.parametrize("name", [variable(field.name) for field in fields(Settings)])
@@ -37,12 +38,51 @@ def test_a_whole_one_for_the_cloud() -> None:
             {"MODELDROP_BACKEND": "local", "MODELDROP_DATA": "d", "MODELDROP_DOCUMENTS": "firestore"},
             ["MODELDROP_PROJECT"],
         ),
+        (GCP | {"MODELDROP_SMTP_URL": "smtp://mail.example.com"}, ["MODELDROP_MAIL_FROM"]),
+        (GCP | {"MODELDROP_SMTP_URL": "mail.example.com:25", "MODELDROP_MAIL_FROM": FROM}, ["MODELDROP_SMTP_URL"]),
+        (GCP | {"MODELDROP_SMTP_URL": "smtp://u:p@mail", "MODELDROP_MAIL_FROM": FROM}, ["MODELDROP_SMTP_URL"]),
+        (GCP | {"MODELDROP_MAIL_FROM": "Drop <drop@example.com>"}, ["MODELDROP_MAIL_FROM"]),
+        (GCP | {"MODELDROP_MAIL_FROM": "a@b.example, c@d.example"}, ["MODELDROP_MAIL_FROM"]),
+        (GCP | {"MODELDROP_SMTP_USER": "drop"}, ["MODELDROP_SMTP_PASSWORD"]),
+        (GCP | {"MODELDROP_API_URL": "http://drop.example.com"}, ["MODELDROP_API_URL"]),
+        (GCP | {"MODELDROP_HEALTH_TICK_SECONDS": "0"}, ["MODELDROP_HEALTH_TICK_SECONDS"]),
+        (GCP | {"MODELDROP_OUTBOX_TICK_SECONDS": "nan"}, ["MODELDROP_OUTBOX_TICK_SECONDS"]),
+        (GCP | {"MODELDROP_RETRAIN_TICK_SECONDS": "-1"}, ["MODELDROP_RETRAIN_TICK_SECONDS"]),
     ],
 )
 def test_everything_wrong_is_named(environment: dict[str, str], named: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_settings(environment)
     assert all(name in str(caught.value) for name in named)
+
+
+def test_those_that_tell_people() -> None:
+    told = {
+        "MODELDROP_SMTP_URL": "smtps://mail.example.com:465",
+        "MODELDROP_SMTP_USER": "drop",
+        "MODELDROP_SMTP_PASSWORD": "projects/p/secrets/smtp/versions/3",
+        "MODELDROP_MAIL_FROM": FROM,
+        "MODELDROP_SLACK_WEBHOOK": "env:MODELDROP_SECRET_SLACK",
+        "MODELDROP_API_URL": "https://drop.example.com/api",
+        "MODELDROP_OUTBOX_TICK_SECONDS": "0.5",
+    }
+    settings = read_settings(GCP | told)
+    assert (settings.smtp_url, settings.outbox_tick_seconds) == ("smtps://mail.example.com:465", 0.5)
+
+
+def test_secrets_may_stand_beside_settings() -> None:
+    assert read_settings(GCP | {"MODELDROP_SECRET_SLACK": "https://hooks.example.com/x"}).project == "p"
+
+
+@pytest.mark.parametrize("name", ["MODELDROP_SMTP_PASSWORD", "MODELDROP_SLACK_WEBHOOK"])
+def test_a_secret_itself_is_no_setting_and_is_not_repeated(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        read_settings(
+            GCP
+            | {"MODELDROP_SMTP_USER": "drop", "MODELDROP_SMTP_PASSWORD": "env:MODELDROP_SECRET_P"}
+            | {name: "hunter2"}
+        )
+    assert "hunter2" not in str(caught.value)
 
 
 def test_what_a_serving_container_is_told() -> None:

@@ -1,6 +1,6 @@
 """Windows as records: opened once, read as samples, listed, and forgotten when their time has come."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -14,7 +14,10 @@ from modeldrop.domain.documents import check_data
 from modeldrop.domain.policy import DriftPolicy
 from modeldrop.domain.sampling.rows import MAX_ROW_BYTES, Row
 from modeldrop.domain.sampling.shards import ROWS_OF_SHARD, Shard, merge_into
-from modeldrop.records.windows import RETENTION, SHARDS_OUTLIVE, WindowRecord, Windows, new_window
+from modeldrop.errors import Unavailable
+from modeldrop.ports import Create, Write
+from modeldrop.records.windows import RETENTION, SHARDS_AT_ONCE, SHARDS_OUTLIVE, WindowRecord, Windows, new_window
+from tests.handlers.prediction_log import Between
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -110,8 +113,70 @@ def test_what_is_expired_is_forgotten_with_its_shards(documents: SqliteDocuments
     assert windows.labels("fraud", START + 3 * HOUR) is not None
 
 
+def test_one_that_is_written_to_stays_and_the_others_are_counted(documents: SqliteDocuments) -> None:
+    windows = Windows(documents)
+    records = windows.open([window(hours) for hours in range(3)])
+    for record in records:
+        store_rows(documents, record, Row(1, b"", b"x"))
+    store = Between(documents)
+
+    def write_to_the_second(writes: Sequence[Write]) -> None:
+        if writes[-1].path == records[1].path:
+            store_rows(documents, records[1], Row(5, b"", b"z"))
+
+    store.before = write_to_the_second
+    assert Windows(store).forget_expired("fraud", START + RETENTION + 9 * HOUR) == 2  # type: ignore[arg-type]
+    assert list(windows.records("fraud")) == [records[1]]
+
+
+def test_a_shard_that_cannot_be_read_is_no_fault_of_who_reads_it(documents: SqliteDocuments) -> None:
+    windows = Windows(documents)
+    (record,) = windows.open([window()])
+    documents.commit(
+        [Create(f"{record.path}/shards/002", {"packed": b"\x97\x02", "expire_at": "2026-04-01T00:00:00Z"})]
+    )
+    for read in (lambda: windows.shard(record, 2), lambda: windows.sample("fraud", "v1", START)):
+        with pytest.raises(Unavailable, match="shards/002 cannot be read"):
+            read()
+
+
+def test_the_largest_sample_is_read_in_parts(documents: SqliteDocuments) -> None:
+    """Packed, all of it would be a quarter of a gigabyte at once."""
+    (record,) = Windows(documents).open([window(policy=DriftPolicy(sample_size=65_536))])
+    asked: list[int] = []
+    store = Between(documents)
+    read = store.get_many
+    store.get_many = lambda paths: (asked.append(len(paths)), read(paths))[1]  # type: ignore[method-assign]
+    assert Windows(store).sample("fraud", "v1", record.start) is not None  # type: ignore[arg-type]
+    assert sum(asked) == 256
+    assert max(asked) == SHARDS_AT_ONCE
+
+
+def test_labels_nearby(documents: SqliteDocuments) -> None:
+    """Those of its own time first, then the neighbours; of another length those that overlap or touch it."""
+    windows = Windows(documents)
+    starts = [-7200, -3600, 0, 3600, 7200, -60, 600, 3540, 3660]
+    lengths = [3600] * 5 + [60] * 4
+    for start, seconds in zip(starts, lengths, strict=True):
+        at = START + timedelta(seconds=start)
+        (record,) = windows.open(
+            [new_window("fraud", None, at, DriftPolicy(sample_size=64, window_seconds=seconds), START)]
+        )
+        slot = windows.shard(record, 0)
+        documents.commit([slot.write(merge_into(slot.shard, [Row(start + 10_000, b"", b"")]))])
+    found = windows.labels_nearby(window(), 3600)
+    assert [row.hash - 10_000 for sample in found for row in sample.rows] == [0, -3600, 3600]
+    found = windows.labels_nearby(window(), 60)
+    assert [row.hash - 10_000 for sample in found for row in sample.rows] == [0, -3600, 3600, -60, 600, 3540]
+    found = windows.labels_nearby(
+        new_window("fraud", "v1", START + HOUR / 2, DriftPolicy(window_seconds=60), START), 3600
+    )
+    assert [row.hash - 10_000 for sample in found for row in sample.rows] == [0]
+
+
 def test_every_document_says_when_it_may_go_the_shards_last(documents: SqliteDocuments) -> None:
-    assert timedelta(days=1) <= SHARDS_OUTLIVE  # stores delete within a day of the time
+    longest = timedelta(seconds=604_800)  # a window lengthened to that keeps the time on its shards
+    assert longest + timedelta(days=1) <= SHARDS_OUTLIVE  # stores delete within a day of the time
     windows = Windows(documents)
     (record,) = windows.open([window()])
     store_rows(documents, record, Row(1, b"", b"x"))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from modeldrop import __version__
-from modeldrop.cli import cloud, models, packages
+from modeldrop.cli import backups, cloud, models, packages
 from modeldrop.cli.calling import NOT_DONE, fail
 from modeldrop.errors import ModeldropError, TransientError
 
@@ -37,5 +37,5 @@ def about(
         raise typer.Exit
 
 
-for group in (cloud, models, packages):
+for group in (cloud, models, packages, backups):
     app.add_typer(group.app)

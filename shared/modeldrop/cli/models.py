@@ -12,11 +12,14 @@ app = typer.Typer()
 
 @app.command()
 def status(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Models, what serves, and what is under way."""
-    from modeldrop.web.terminal import models_table, show
+    """Models, what serves, and what is under way; a word on standard error where no ticks come."""
+    from modeldrop.web.terminal import models_table, plain, show, tick_warnings
 
     found = get(url, "v1", "models")
     show(found, models_table, as_json)
+    if not as_json:
+        for line in tick_warnings(found):
+            typer.secho(plain(line), err=True, fg=typer.colors.YELLOW)
 
 
 @app.command()
@@ -70,6 +73,22 @@ def quality(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
     from modeldrop.web.terminal import quality_table, show
 
     show(get(url, "v1", "models", model, "quality"), quality_table, as_json)
+
+
+@app.command()
+def retraining(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Retrainings that were asked for and what came of them, and what is remembered of drift."""
+    from modeldrop.web.terminal import retraining_table, show
+
+    show(get(url, "v1", "models", model, "retraining"), retraining_table, as_json)
+
+
+@app.command()
+def deliveries(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """News of a model and whom they reached, those still to be told first."""
+    from modeldrop.web.terminal import deliveries_table, show
+
+    show(get(url, "v1", "models", model, "deliveries"), deliveries_table, as_json)
 
 
 @app.command()
@@ -148,10 +167,28 @@ def resume(model: str, url: Url = DEFAULT_URL) -> None:
 
 
 @app.command()
+def retrain(
+    model: str,
+    why: Annotated[str, typer.Option(help="Stands in the episode.")] = "",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Ask for a retraining now, at the target of the model's policy."""
+    _command(url, model, "retrain", {"why": why})
+
+
+@app.command()
 def replay(url: Url = DEFAULT_URL) -> None:
     """Put quarantined prediction events back: after a fix, or once their version is registered."""
-    found = answer(url, request("POST", url, ("v1", "quarantine:replay"), json={}))
-    typer.echo(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in found.items()))
+    totals: dict[str, int] = {}
+    after: str | None = None
+    while True:
+        found = answer(url, request("POST", url, ("v1", "quarantine:replay"), json={"after": after}))
+        after = found.pop("next", None)
+        totals = {name: totals.get(name, 0) + count for name, count in found.items()}
+        said = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in totals.items())
+        typer.echo(said if after is None else f"{said} …", err=after is not None)
+        if after is None:
+            return
 
 
 @app.command()

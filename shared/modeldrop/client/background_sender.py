@@ -24,6 +24,8 @@ MOST_BATCH_BYTES = 1_000_000
 MOST_QUEUE_BYTES = 64 << 20
 SHORTEST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
+MOST_KINDS = 20
+"""Of warnings: names of features may be in them, and there can be any number of those."""
 _BRACKETS = len(b"[]")
 
 
@@ -114,9 +116,9 @@ class BackgroundSender:
         return is_settled
 
     def warn_once(self, kind: str, message: str, *arguments: object) -> None:
-        """Log the first of its kind: what fails, fails by the thousand."""
+        """Log the first of its kind, of up to twenty kinds: what fails, fails by the thousand."""
         with self._changed:
-            if kind in self._warned:
+            if kind in self._warned or len(self._warned) == MOST_KINDS:
                 return
             self._warned.add(kind)
         log.warning(message, *arguments)

@@ -5,12 +5,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from modeldrop.client.process_ends import tell_of_forks
 
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 _PARTS_OF_MILLISECOND = 4096  # what the 12 bits behind the version can tell apart
 _NANOSECONDS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Uuid7Ids:
@@ -33,15 +35,29 @@ class Uuid7Ids:
 
     def new(self) -> str:
         """The next id, 36 characters."""
-        random = int.from_bytes(os.urandom(8)) >> 2
         with self._lock:
             now = self._clock_ns() * _PARTS_OF_MILLISECOND // _NANOSECONDS
             self._last = moment = max(now, self._last + 1)
-        milliseconds, part = divmod(moment, _PARTS_OF_MILLISECOND)
-        return (
-            f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{part:03x}"
-            f"-{0x8000 | random >> 48:04x}-{random & 0xFFFF_FFFF_FFFF:012x}"
-        )
+        return _written(*divmod(moment, _PARTS_OF_MILLISECOND))
+
+    def of(self, moment: datetime) -> str:
+        """An id of another time than now; of now where that is before 1970, or has no zone.
+
+        >>> Uuid7Ids().of(datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC))[:15]
+        '017f22e2-79b0-7'
+        """
+        milliseconds = -1 if moment.tzinfo is None else (moment - _EPOCH) // timedelta(milliseconds=1)
+        if milliseconds < 0:
+            return self.new()
+        return _written(milliseconds, int.from_bytes(os.urandom(2)) % _PARTS_OF_MILLISECOND)
+
+
+def _written(milliseconds: int, part: int) -> str:
+    random = int.from_bytes(os.urandom(8)) >> 2
+    return (
+        f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{part:03x}"
+        f"-{0x8000 | random >> 48:04x}-{random & 0xFFFF_FFFF_FFFF:012x}"
+    )
 
 
 def is_uuid7(text: str) -> bool:

@@ -62,13 +62,15 @@ def encode_prediction(model: str, version: str, given: Prediction, redaction: Re
     )
 
 
-def encode_label(model: str, prediction_id: Any, label: Any, predicted_at: Any) -> bytes:
+def encode_label(model: str, prediction_id: Any, label: Any, predicted_at: Any, labelled_at: Any = None) -> bytes:
     """The event; raises InvalidInput for what its reader would not take."""
     name = _prediction_id(prediction_id)
     value = _scalar(label, "label")
     if value is None:
         _refuse("label", "is missing")
     event: dict[str, Any] = {"type": "label", "model": model, "prediction_id": name, "label": value}
+    if labelled_at is not None:
+        event["labelled_at"] = _moment(labelled_at, "labelled_at")
     if predicted_at is not None:
         event["predicted_at"] = _moment(predicted_at, "predicted_at")
     elif not is_uuid7(name):
@@ -109,7 +111,7 @@ def _features(given: Any, redaction: Redaction) -> dict[str, Scalar]:
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST_FEATURE_NAME:
             _refuse("features", f"a name is text of 1 to {LONGEST_FEATURE_NAME} characters")
         if not redaction.drops(name):
-            features[name] = _short(redaction.applied(name, _plain(value, name)), name)
+            features[name] = redaction.applied(name, _plain(value, name, is_feature=True))
     if len(features) > MOST_FEATURES:
         _refuse("features", f"more than {MOST_FEATURES:,}")
     return features
@@ -145,8 +147,11 @@ def _short(value: Scalar, field: str) -> Scalar:
     return value
 
 
-def _plain(value: Any, field: str) -> Scalar:
-    """The value as JSON knows it. NaN becomes None: in numpy and pandas that is how a missing number is written."""
+def _plain(value: Any, field: str, *, is_feature: bool = False) -> Scalar:
+    """The value as JSON knows it. NaN becomes None: in numpy and pandas that is how a missing number is written.
+
+    So does an infinite feature: a drift report will show it, and the others are not lost.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -156,13 +161,13 @@ def _plain(value: Any, field: str) -> Scalar:
             _refuse(field, "an integer beyond 64 bits")
         return int(value)
     if isinstance(value, float):
-        if math.isinf(value):
+        if math.isinf(value) and not is_feature:
             _refuse(field, "an infinite number")
-        return None if math.isnan(value) else float(value)
+        return float(value) if math.isfinite(value) else None
     if hasattr(value, "item"):  # numbers of numpy and its kin, and arrays that hold a single one
         inner = value.item()
         if inner is None or isinstance(inner, bool | str | int | float):
-            return _plain(inner, field)
+            return _plain(inner, field, is_feature=is_feature)
     _refuse(field, f"is a {type(value).__name__}: numbers, texts, True, False and None can be logged")
 
 

@@ -12,7 +12,7 @@ from modeldrop.client.event_ids import Uuid7Ids
 from modeldrop.client.event_json import MODEL_NAME, VERSION_NAME, Prediction, encode_label, encode_prediction
 from modeldrop.client.redaction import Redaction, Rule
 from modeldrop.client.transports import Transport, transport_to
-from modeldrop.errors import ConfigurationError
+from modeldrop.errors import ConfigurationError, InvalidInput
 
 CLOSE_SECONDS = 5.0
 
@@ -69,11 +69,12 @@ class PredictionLogger:
         """Report one prediction; returns its id, to be given to ``label`` later.
 
         ``prediction``: a number, a text, True or False, None, or ``{"score", "decision"}``. ``timestamp`` (aware): now.
+        A feature that is NaN or infinite is reported as missing.
         """
         name = ""
         try:
-            name = self._ids.new() if prediction_id is None else str(prediction_id)
             moment = datetime.now(UTC) if timestamp is None else timestamp
+            name = self._id(timestamp) if prediction_id is None else str(prediction_id)
             given = Prediction(
                 name if prediction_id is None else prediction_id, moment, features, prediction, latency_ms, status
             )
@@ -82,10 +83,22 @@ class PredictionLogger:
             self._drop(error)
         return name
 
-    def label(self, prediction_id: str | UUID, label: Any, predicted_at: datetime | None = None) -> None:
-        """Report what turned out to be true. ``predicted_at`` is needed for ids that did not come from ``log``."""
+    def label(
+        self,
+        prediction_id: str | UUID,
+        label: Any,
+        predicted_at: datetime | None = None,
+        *,
+        labelled_at: datetime | None = None,
+    ) -> None:
+        """Report what turned out to be true; again with another ``label`` to correct it.
+
+        Of several, that with the latest ``labelled_at`` (aware; now) stays. ``predicted_at`` is needed for ids that did
+        not come from ``log``.
+        """
         try:
-            self._put(encode_label(self._model, prediction_id, label, predicted_at))
+            moment = datetime.now(UTC) if labelled_at is None else labelled_at
+            self._put(encode_label(self._model, prediction_id, label, predicted_at, moment))
         except Exception as error:
             self._drop(error)
 
@@ -126,4 +139,9 @@ class PredictionLogger:
 
     def _drop(self, error: Exception) -> None:
         self._sender.drop()
-        self._sender.warn_once("unusable", "a prediction or label is dropped: %s: %s", type(error).__name__, error)
+        kind, reason = type(error).__name__, str(error) if isinstance(error, InvalidInput) else ""
+        self._sender.warn_once(f"{kind} {reason}", "a prediction or label is dropped: %s: %s", kind, error)
+
+    def _id(self, timestamp: object) -> str:
+        """It carries the time of the prediction, whenever that is reported: labels need it."""
+        return self._ids.of(timestamp) if isinstance(timestamp, datetime) else self._ids.new()

@@ -52,12 +52,14 @@ class AirflowTarget(_Named, frozen=True, tag="airflow"):
 class GithubTarget(_Named, frozen=True, tag="github"):
     """A workflow: ``workflow`` is dispatched by its file name; without one, ``event_type`` is sent to the repository.
 
-    The workflow must carry the episode in its ``run-name``: by that a run is found again.
+    The workflow must carry the episode in its ``run-name``, set off by spaces: ``retrain ${{ inputs.episode }}``. By
+    that a run is found again. A dispatched one declares the inputs episode, model, version, cause, report, window and
+    lineage, all of them strings.
     """
 
-    repository: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}$")]
+    repository: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
     token: SecretReference
-    workflow: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    workflow: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")] | None = None
     ref: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\s~^:?*\[\\]+$")] = "main"
     event_type: Annotated[str, Meta(min_length=1, max_length=100)] = "modeldrop-retrain"
     url: Url = "https://api.github.com"

@@ -1,7 +1,8 @@
 """Typed values from untyped ones, with every field error at once (msgspec alone stops at the first)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -34,43 +35,50 @@ def convert(value: object, kind: type[T], path: str = "") -> T:
 
 
 def field_problems(value: object, kind: Any, path: str) -> list[FieldProblem]:
-    """What keeps ``value`` from being a ``kind``; empty if nothing does."""
+    """What keeps ``value`` from being a ``kind``, the first hundred; empty if nothing does."""
+    return list(islice(_problems(value, kind, path), MOST_PROBLEMS))
+
+
+def _problems(value: object, kind: Any, path: str) -> Iterator[FieldProblem]:
+    """One after the other, as they are asked for: a hostile document has a million."""
     try:
         msgspec.convert(value, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        return (_inner_problems(value, kind, path) or [_problem(path, str(error))])[:MOST_PROBLEMS]
-    return []
+        inner = _inner_problems(value, kind, path)
+        yield next(inner, None) or _problem(path, str(error))
+        yield from inner
 
 
-def _inner_problems(value: object, kind: Any, path: str) -> list[FieldProblem]:
+def _inner_problems(value: object, kind: Any, path: str) -> Iterator[FieldProblem]:
     """The problems of the parts, where the parts can be told apart."""
     if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if not isinstance(value, Mapping):
         if get_origin(kind) is list and isinstance(value, list):
             (item,) = get_args(kind)
-            return [p for i, part in enumerate(value) for p in field_problems(part, item, f"{path}[{i}]")]
-        return []
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return _struct_problems(value, kind, path)
-    if get_origin(kind) is dict:
+            for i, part in enumerate(value):
+                yield from _problems(part, item, f"{path}[{i}]")
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield from _struct_problems(value, kind, path)
+    elif get_origin(kind) is dict:
         key_kind, item = get_args(kind)
-        names = [p for name in value for p in field_problems(name, key_kind, _join(path, name))]
-        return names + [p for name, part in value.items() for p in field_problems(part, item, _join(path, name))]
-    return []
+        for name, part in value.items():
+            where = _join(path, name)
+            yield from _problems(name, key_kind, where)
+            yield from _problems(part, item, where)
 
 
-def _struct_problems(value: Mapping[Any, Any], kind: type[msgspec.Struct], path: str) -> list[FieldProblem]:
-    problems: list[FieldProblem] = []
+def _struct_problems(value: Mapping[Any, Any], kind: type[msgspec.Struct], path: str) -> Iterator[FieldProblem]:
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in known.items():
         if name in value:
-            problems += field_problems(value[name], field.type, _join(path, name))
+            yield from _problems(value[name], field.type, _join(path, name))
         elif field.required:
-            problems.append(FieldProblem(_join(path, name), "missing"))
+            yield FieldProblem(_join(path, name), "missing")
     if kind.__struct_config__.forbid_unknown_fields:
-        problems += [FieldProblem(_join(path, name), "unknown field") for name in value if name not in known]
-    return problems
+        for name in value:
+            if name not in known:
+                yield FieldProblem(_join(path, name), "unknown field")
 
 
 def _join(path: str, name: object) -> str:

@@ -54,6 +54,8 @@ def read_policy(data: bytes) -> Policy:
         problems.append(
             FieldProblem("drift.tests.categorical", "must be psi or jensen_shannon: the others compare numbers")
         )
+    if policy.drift.false_discovery_rate == 0:
+        problems.append(FieldProblem("drift.false_discovery_rate", "must be above 0: with 0 nothing ever drifts"))
     if policy.quality.metric is None and (policy.quality.min is not None or policy.quality.max_drop is not None):
         problems.append(FieldProblem("quality.metric", "is required with min or max_drop"))
     if rollout.bake_seconds >= rollout.deadline_seconds:

@@ -10,6 +10,7 @@ import msgspec
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.packages import PackageLocation, locate
 from modeldrop.errors import Conflict, ModeldropError
+from modeldrop.handlers.heartbeat import beat
 from modeldrop.handlers.packages.decision_records import publish_decisions
 from modeldrop.handlers.packages.register_package import register_package
 from modeldrop.handlers.rollouts.check_health import check_health
@@ -48,7 +49,9 @@ def health_tick(services: Services) -> TickReport:
             errors[head.model] = "; ".join(problems)
         elif not head.is_settled:
             moved.append(head.model)
-    return TickReport("incomplete" if errors or not_reached else "ok", models, moved, errors, not_reached)
+    status = "incomplete" if errors or not_reached else "ok"
+    beat(services, "health_tick", started, status, models=models, errors=len(errors))
+    return TickReport(status, models, moved, errors, not_reached)
 
 
 def _move_on(services: Services, head: ModelHead) -> list[str]:

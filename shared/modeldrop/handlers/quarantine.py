@@ -4,13 +4,20 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from modeldrop.domain.packages import REJECTION_NAME
 from modeldrop.errors import Conflict, FieldProblem, PermanentError
-from modeldrop.events.prediction_events import POISON_LIMIT_BYTES, Poison
+from modeldrop.events.prediction_events import Poison
 from modeldrop.handlers.packages.decision_records import write_rejection
 from modeldrop.handlers.predictions.store_rows import try_again
-from modeldrop.records.quarantined_events import KEPT, PREDICTION_EVENT, QuarantinedEvent, QuarantinedEvents
+from modeldrop.records.quarantined_events import (
+    KEPT,
+    POISON_LIMIT_BYTES,
+    PREDICTION_EVENT,
+    QuarantinedEvent,
+    QuarantinedEvents,
+)
 from modeldrop.records.registry import Quarantined
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
@@ -35,45 +42,66 @@ def quarantine_upload(
 
 
 def quarantine_event(services: Services, body: bytes, problems: Sequence[FieldProblem]) -> str:
-    """Record an event that is none."""
-    _record(services, hashlib.sha256(body).hexdigest(), "event", problems)
+    """Record an event that is none, for a while. What it holds nobody knows, and so nothing of it is kept."""
+    expire_at = services.clock() + KEPT
+    _record(services, hashlib.sha256(body).hexdigest(), "event", problems, expire_at)
     return "quarantined"
 
 
-def quarantine_poison(services: Services, poison: Sequence[Poison]) -> None:
-    """Record prediction events that are none, each with its bytes; the same one again changes nothing."""
-    now = services.clock()
-    events = {
-        one.raw: QuarantinedEvent(
-            PREDICTION_EVENT, list(one.problems), now, one.raw, len(one.raw) >= POISON_LIMIT_BYTES, now + KEPT
-        )
-        for one in poison
-    }
-    pending = list(events.values())
-    for first in range(0, len(pending), EVENTS_AT_ONCE):
-        some = pending[first : first + EVENTS_AT_ONCE]
-        try_again(lambda some=some: _record_events(services, some))  # type: ignore[misc]
+def quarantine_poison(services: Services, poison: Sequence[Poison]) -> list[Poison]:
+    """Record prediction events that are none, each with its bytes; the same one again changes nothing.
+
+    Gives back those there was no room for.
+    """
+    distinct = list({one.raw[:POISON_LIMIT_BYTES]: one for one in poison}.values())
+    left: list[Poison] = []
+    for first in range(0, len(distinct), EVENTS_AT_ONCE):
+        left += _recorded(services, distinct[first : first + EVENTS_AT_ONCE])
+    return left
 
 
-def _record_events(services: Services, events: list[QuarantinedEvent]) -> None:
-    slots = QuarantinedEvents(services.documents).slots(events)
-    new = [(s, event) for s, event in zip(slots, events, strict=True) if _is_new(s, event)]
-    if new:
-        services.documents.commit([slot.write(event) for slot, event in new])
+def _recorded(services: Services, some: list[Poison]) -> list[Poison]:
+    left: list[Poison] = []
+
+    def attempt() -> None:
+        left[:] = _record_events(services, some)
+
+    try_again(attempt)
+    return left
+
+
+def _record_events(services: Services, some: list[Poison]) -> list[Poison]:
+    now, quarantine = services.clock(), QuarantinedEvents(services.documents)
+    events = [_entry(one, now) for one in some]
+    found = zip(quarantine.slots(events), events, some, strict=True)
+    new = [(slot, event, one) for slot, event, one in found if _is_new(slot, event)]
+    room = quarantine.room(now) if new else None
+    fitting = 0 if room is None else room.value.left(now)
+    if room is not None and fitting:
+        writes = [slot.write(event) for slot, event, _ in new[:fitting]]
+        services.documents.commit([*writes, room.write(room.value.less(len(writes), now))])
         reasons = "; ".join(map(str, new[0][1].problems))
-        log.warning("quarantined %d prediction events; %s: %s", len(new), new[0][0].path, reasons)
+        log.warning("quarantined %d prediction events; %s: %s", len(writes), new[0][0].path, reasons)
+    return [one for _, _, one in new[fitting:]]
+
+
+def _entry(one: Poison, now: datetime) -> QuarantinedEvent:
+    is_cut = one.is_cut or len(one.raw) > POISON_LIMIT_BYTES
+    return QuarantinedEvent(PREDICTION_EVENT, list(one.problems), now, one.raw[:POISON_LIMIT_BYTES], is_cut, now + KEPT)
 
 
 def _is_new(slot: Stored[QuarantinedEvent], event: QuarantinedEvent) -> bool:
     return slot.revision is None or slot.value.problems != event.problems
 
 
-def _record(services: Services, digest: str, what: str, problems: Sequence[FieldProblem]) -> None:
+def _record(
+    services: Services, digest: str, what: str, problems: Sequence[FieldProblem], expire_at: datetime | None = None
+) -> None:
     log.warning("quarantined %r as %s: %s", what, digest, "; ".join(map(str, problems)))
     old = services.registry.quarantined(digest)
     if old is not None and old.value.problems == list(problems):
         return
-    record = Quarantined(what, list(problems), services.clock())
+    record = Quarantined(what, list(problems), services.clock(), expire_at)
     slot = old or Stored(services.registry.quarantine_path(digest), record)
     with suppress(Conflict):  # the same thing is being looked at elsewhere
         services.registry.commit([slot.write(record)])

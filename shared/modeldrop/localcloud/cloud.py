@@ -28,11 +28,11 @@ from modeldrop.localcloud.schedule import PUSH_PAUSE_SECONDS, Repeating, push_me
 from modeldrop.localcloud.serving_supervisor import ServingSupervisor
 from modeldrop.localcloud.traffic_router import TrafficRouter
 from modeldrop.localcloud.uploads import UploadWatcher
-from modeldrop.settings import variable
+from modeldrop.settings import SECRETS_PREFIX, variable
 from modeldrop.wiring import TOPICS, services
 
 HOST = "127.0.0.1"
-TICKS = ("health_tick", "retrain_tick")
+TICKS = ("health_tick", "outbox_tick", "retrain_tick")
 SUBSCRIBERS = {"predictions": "prediction_logged"}
 KEPT_SETTINGS = frozenset(
     variable(name)
@@ -44,6 +44,11 @@ KEPT_SETTINGS = frozenset(
         "ingest_linger_seconds",
         "report_interval_seconds",
         "redaction_key",
+        "smtp_url",
+        "smtp_user",
+        "smtp_password",
+        "mail_from",
+        "slack_webhook",
     )
 )
 GRACE_SECONDS = 5
@@ -91,7 +96,7 @@ def run(options: CloudOptions, announce: Callable[[str], None]) -> None:
         stack.enter_context(_sole_user_of(options.data))
         listener = stack.enter_context(_listener(options.port))
         url = f"http://{HOST}:{listener.getsockname()[1]}"
-        _set_environment(options.data)
+        _set_environment(options, url)
         if options.emulators:
             _start_emulators(stack)
         functions = load_functions(options.functions)
@@ -158,12 +163,18 @@ def _subscribe_on_emulator(url: str, subscriptions: Mapping[str, str | None]) ->
     pubsub_setup.create_push_subscriptions(EMULATED_PROJECT, endpoints)
 
 
-def _set_environment(data: Path) -> None:
+def _set_environment(options: CloudOptions, url: str) -> None:
     """The functions read their settings from the environment, here as in the cloud."""
     for name in [name for name in os.environ if name.startswith("MODELDROP_")]:
-        if name not in KEPT_SETTINGS:
+        if name not in KEPT_SETTINGS and not name.startswith(SECRETS_PREFIX):
             del os.environ[name]
-    os.environ |= {"MODELDROP_BACKEND": "local", "MODELDROP_DATA": str(data.resolve()), "MODELDROP_AUTH": "none"}
+    pace = {variable(f"{tick}_seconds"): str(options.tick_seconds) for tick in TICKS}
+    os.environ |= pace | {
+        "MODELDROP_BACKEND": "local",
+        "MODELDROP_DATA": str(options.data.resolve()),
+        "MODELDROP_AUTH": "none",
+        "MODELDROP_API_URL": url,
+    }
     os.environ.setdefault(variable("report_interval_seconds"), "1")  # looking costs nothing here
 
 

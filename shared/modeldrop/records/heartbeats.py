@@ -22,6 +22,7 @@ class Heartbeat(msgspec.Struct, frozen=True):
     models: int
     errors: int
     interval_seconds: float
+    stopped_at: str | None = None  # the last model it reached, where time ran out: the next tick goes on from there
 
     def is_stale(self, now: datetime) -> bool:
         """Whether it should have come again long ago."""
@@ -37,6 +38,11 @@ class Heartbeats:
     def all(self) -> list[Heartbeat]:
         """Those of every tick that ever ran, by name."""
         return [stored(document, Heartbeat).value for document in self._documents.list("heartbeats")]
+
+    def find(self, tick: str) -> Heartbeat | None:
+        """That of a tick; None: it never ran."""
+        document = self._documents.get(f"heartbeats/{tick}")
+        return stored(document, Heartbeat).value if document else None
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Keep it, unless a later run was as quick: of two that end at once one is enough."""

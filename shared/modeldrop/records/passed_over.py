@@ -9,7 +9,8 @@ MOST_ENTRIES = 100
 PATH = "unknown/events"
 
 Passed = tuple[str, str, str]
-"""Model, version (empty for labels), and why: ``not_registered`` or ``too_old``."""
+"""Model, version (empty for labels), and why: ``not_registered``, ``too_old``, or for poison there was no room for
+``not_kept`` and what was wrong with it (without model and version)."""
 
 
 class PassedEntry(msgspec.Struct, frozen=True):

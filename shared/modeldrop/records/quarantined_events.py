@@ -17,6 +17,39 @@ from modeldrop.records.stored import Stored, stored
 PREDICTION_EVENT = "prediction event"
 KEPT = timedelta(days=90)
 PAGE = 20  # of up to 88 KB each
+POISON_LIMIT_BYTES = 64 << 10
+MOST_ENTRIES = 10_000
+ROOM_PATH = "unknown/quarantine"
+
+
+class Room(msgspec.Struct, frozen=True):
+    """How many more entries the quarantine takes: there was room for ``entries`` at that time.
+
+    It comes back evenly, all of it in the time an entry is kept, and at once when an entry is put back. So whatever
+    comes, and however entries are deleted, no more than twice ``MOST_ENTRIES`` ever stand there.
+    """
+
+    entries: float
+    at: datetime
+    changes: int = 0  # no two states are ever equal: a store may keep the revision of equal ones
+
+    def left(self, now: datetime) -> int:
+        """For how many there is room now."""
+        return int(self._at(now))
+
+    def less(self, taken: int, now: datetime) -> "Room":
+        """The room after so many entries were made (negative: put back).
+
+        >>> from datetime import UTC
+        >>> day = datetime(2026, 1, 1, tzinfo=UTC)
+        >>> room = Room(10, day).less(9, day)
+        >>> room.left(day), room.left(day + KEPT / 1_000), room.left(day + 9 * KEPT)
+        (1, 11, 10000)
+        """
+        return Room(min(self._at(now) - taken, MOST_ENTRIES), now, self.changes + 1)
+
+    def _at(self, now: datetime) -> float:
+        return min(self.entries + MOST_ENTRIES * max(0.0, (now - self.at) / KEPT), MOST_ENTRIES)
 
 
 class QuarantinedEvent(msgspec.Struct, frozen=True):
@@ -26,7 +59,7 @@ class QuarantinedEvent(msgspec.Struct, frozen=True):
     problems: list[FieldProblem]
     at: datetime
     raw: bytes
-    is_cut: bool  # the bytes are the beginning only: it cannot be put back
+    is_cut: bool  # some of the bytes are missing: it cannot be put back
     expire_at: datetime
 
 
@@ -50,9 +83,13 @@ class QuarantinedEvents:
             for path, event, document in zip(paths, events, found, strict=True)
         ]
 
-    def entries(self) -> Iterator[Stored[QuarantinedEvent]]:
-        """All of them, by id, read page by page as they are taken. Uploads are passed over."""
-        after: str | None = None
+    def room(self, now: datetime) -> Stored[Room]:
+        """The room there is for more."""
+        document = self._documents.get(ROOM_PATH)
+        return stored(document, Room) if document else Stored(ROOM_PATH, Room(MOST_ENTRIES, now))
+
+    def entries(self, after: str | None = None) -> Iterator[Stored[QuarantinedEvent]]:
+        """All of them, by id, those beyond ``after``; read page by page as they are taken. Uploads are passed over."""
         while True:
             page = self._documents.list("quarantine", after=after, limit=PAGE)
             yield from (stored(d, QuarantinedEvent) for d in page if d.data.get("what") == PREDICTION_EVENT)

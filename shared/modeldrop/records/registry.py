@@ -11,9 +11,35 @@
 | ``models/{model}/ledger/{digest}`` | LedgerEntry: content that fell |
 | ``models/{model}/served/{time}~{rollout}`` | Served: what served when |
 | ``models/{model}/health/live`` | HealthRecord of the version that serves |
-| ``outbox/{model}~{changes}~{kind}`` | Dispatch: news to be told |
 | ``policies/{model}`` | PolicyRecord |
+| ``outbox/{model}~{changes}~{kind}`` | Dispatch: news to be told |
 | ``quarantine/{hash}`` | Quarantined: uploads and events that have no place in the registry |
+
+Beside them, in modules of their own:
+
+| path | holds |
+|---|---|
+| ``models/{model}/windows/{start}~{version}`` | WindowRecord: a window of a version's predictions (``windows``) |
+| ``models/{model}/windows/{start}~{version}/shards/{index}`` | a shard of the window's sample, packed |
+| ``models/{model}/labels/{start}`` | WindowRecord: a window of the model's labels |
+| ``models/{model}/labels/{start}/shards/{index}`` | a shard of theirs |
+| ``models/{model}/drift/{start}~{version}`` | DriftRecord: what moved in a window (``reports``) |
+| ``models/{model}/quality/{start}~{version}`` | QualityRecord: how good the answers were |
+| ``models/{model}/baselines/{version}`` | FirstWindow: which of its own windows a version is compared with |
+| ``outbox/{model}~health~{time}`` | Dispatch: news of a model's health (``outbox``) |
+| ``models/{model}/deliveries/{time}~{id}`` | Dispatch: news that were told, or given up |
+| ``models/{model}/retraining/state`` | RetrainingState: alarms, and the governor's memory (``retraining``) |
+| ``models/{model}/episodes/{number}`` | Episode: one retraining |
+| ``training/{episode}`` | Order: a run to be started or followed |
+| ``models/{model}/proposals/{name}`` | ProposalRecord: another decision threshold (``proposals``) |
+| ``models/{model}/retraining/proposal`` | OpenProposal: the one that waits or is being applied |
+| ``quarantine/{hash}`` | QuarantinedEvent: a prediction event that is none, with its bytes (``quarantined_events``) |
+| ``unknown/quarantine`` | Room: how many more of them are taken |
+| ``unknown/events`` | PassedOver: how many events belong to nothing registered, or came too late (``passed_over``) |
+| ``heartbeats/{tick}`` | Heartbeat: a tick's last run (``heartbeats``) |
+
+Windows, shards, reports, news and quarantined events say in ``expire_at`` when they may go; all else stays. What is
+added here belongs into ``infra/firestore.indexes.json`` as well.
 """
 
 from collections.abc import Iterator, Sequence
@@ -83,6 +109,7 @@ class Quarantined(msgspec.Struct, frozen=True):
     what: str
     problems: list[FieldProblem]
     at: datetime
+    expire_at: datetime | None = None  # of an upload: its owner will want to know
 
 
 class Registry:

@@ -33,6 +33,8 @@ class Reference(msgspec.Struct, frozen=True):
     why: str = ""
     version: str | None = None  # whose rows they are
     window: datetime | None = None  # start of the window they are of
+    since: datetime | None = None  # where only the rows of a shared time are compared, of both sides: from then
+    until: datetime | None = None
     file: str | None = None  # object in the bucket
     digest: str | None = None  # SHA-256 of the file
     file_rows: int | None = None  # more than are compared: those are a sample of them
@@ -40,9 +42,10 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """Whether the latest windows that could be judged, this one the last, all drifted; None: it takes more of them.
+    """Whether the latest windows that are over and could be judged, up to this one, all drifted.
 
-    ``windows``: verdicts on the features by the start of the window, the oldest first.
+    ``windows``: verdicts on the features by the start of the window, the oldest first; one that is not over yet says
+    nothing here.
     """
 
     windows_to_alarm: int = 0
@@ -52,14 +55,18 @@ class Alarm(msgspec.Struct, frozen=True):
 
 
 class DriftRecord(msgspec.Struct, frozen=True):
-    """The drift report of a version's window. ``features`` and ``prediction`` are ``FeatureDrift`` as plain values."""
+    """The drift report of a version's window. ``features`` and ``prediction`` are ``FeatureDrift`` as plain values.
+
+    ``complete``: the window was over when somebody looked. Else it is what there was so far, which may be another part
+    of the day than the reference is of: no alarm follows from it.
+    """
 
     model: str
     version: str
     window: datetime  # its start, UTC
     window_seconds: int
     reference: Reference
-    rows: int
+    rows: int  # compared, as are
     reference_rows: int
     estimated_events: int
     relative_error: float | None  # one standard error of the estimate
@@ -70,8 +77,9 @@ class DriftRecord(msgspec.Struct, frozen=True):
     inputs: str  # digest of all that the report follows from
     looked_at: datetime
     expire_at: datetime
+    complete: bool = False
     alarm: Alarm = Alarm()
-    features_left_out: int = 0  # beyond those a report has room for
+    features_left_out: int = 0  # beyond those a row, or a report, has room for
     problems: list[FieldProblem] = []  # why nothing could be compared
 
 
@@ -100,13 +108,18 @@ class QualityRecord(msgspec.Struct, frozen=True):
     inputs: str
     looked_at: datetime
     expire_at: datetime
+    bounds: list[float] | None = None  # one-sided 95 % bounds of the value: how far chance may have moved it
 
 
 class FirstWindow(msgspec.Struct, frozen=True):
-    """A version's first window with enough rows; None: none up to ``searched`` (a window's start) has them."""
+    """A version's first window with enough rows; None: none up to ``searched`` (a window's start) has them.
+
+    ``replaced``: there was an earlier one, which is gone.
+    """
 
     window: datetime | None = None
     searched: datetime | None = None
+    replaced: bool = False
 
 
 class Reports:

@@ -16,6 +16,7 @@ import msgspec
 from modeldrop.domain.retraining.episode import Episode
 from modeldrop.domain.retraining.state import RetrainingState
 from modeldrop.ports import Create, Delete, DocumentStore, Write
+from modeldrop.records.outbox import Dispatch, numbered_dispatch
 from modeldrop.records.stored import Stored, stored
 
 PAGE = 50
@@ -26,9 +27,11 @@ class Order(msgspec.Struct, frozen=True):
 
     model: str
     number: int  # of the episode
+    target: str = ""  # for people; orders at one that does not answer wait for each other, not for it
     attempts: int = 0
     next_at: datetime | None = None
     claimed_until: datetime | None = None  # somebody is at it until then
+    asked_at: datetime | None = None  # when the target was asked last to start it; whether it did may be unknown
     error: str = ""
 
 
@@ -63,6 +66,21 @@ class Retraining:
         document = self._documents.get(path)
         return stored(document, Order) if document else None
 
+    def commit_about(
+        self,
+        slot: Stored[RetrainingState],
+        state: RetrainingState,
+        writes: Sequence[Write] = (),
+        news: Sequence[Dispatch] = (),
+    ) -> None:
+        """Commit a model's new state with all that belongs to it, if nothing else was since ``slot`` was read.
+
+        ``news`` go to the outbox under ids that follow from the commit, so that nothing is told twice.
+        """
+        numbered = msgspec.structs.replace(state, changes=slot.value.changes + 1)
+        told = [numbered_dispatch("retraining", numbered.changes, number, item) for number, item in enumerate(news)]
+        self.commit([slot.write(numbered), *writes, *told])
+
     def commit(self, writes: Sequence[Write]) -> None:
         """All or none; raises Conflict if anything changed meanwhile."""
         self._documents.commit(writes)
@@ -81,7 +99,7 @@ def new_episode(number: int, episode: Episode) -> list[Write]:
     """The writes of an episode that is opened, with the order to start its run."""
     model = episode.request.model
     data: dict[str, Any] = msgspec.to_builtins(episode)
-    order: dict[str, Any] = msgspec.to_builtins(Order(model, number))
+    order: dict[str, Any] = msgspec.to_builtins(Order(model, number, episode.target))
     return [Create(episode_path(model, number), data), Create(f"training/{episode.id}", order)]
 
 

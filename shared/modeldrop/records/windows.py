@@ -10,6 +10,7 @@ Every document says in ``expire_at`` when it may go. The shards of a window outl
 deletes by time, in any order, never leaves part of a sample that looks like a whole one.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,17 +21,23 @@ from modeldrop.domain.policy import DriftPolicy
 from modeldrop.domain.sampling.packing import pack, unpack
 from modeldrop.domain.sampling.shards import Shard, empty_shard, shard_count
 from modeldrop.domain.sampling.window_sample import WindowSample, window_sample
-from modeldrop.errors import Conflict
+from modeldrop.domain.sampling.windows import window_start
+from modeldrop.errors import Conflict, InvalidInput, Unavailable
 from modeldrop.ports import Create, Delete, Document, DocumentStore, Replace, Write
 from modeldrop.records.stored import Stored, stored
 
+log = logging.getLogger(__name__)
+
 RETENTION = timedelta(days=90)
 """So long after its end a window is kept, and takes late events."""
-SHARDS_OUTLIVE = timedelta(days=7)
+SHARDS_OUTLIVE = timedelta(days=15)
+"""Longer than a window can be, which keeps its shards' time when a change of the policy lengthens it."""
 PAGE = 50
 SHARDS_AT_ONCE = 16
 WRITES_AT_ONCE = 400  # Firestore took 500 a commit for years; nobody needs more
 OPENING_TRIES = 10
+MOST_NEARBY = 64
+"""So many windows of labels are looked at for those of a window's predictions."""
 
 
 WindowKey = tuple[str, str | None, datetime]
@@ -110,16 +117,20 @@ class Windows:
         return stored(document, WindowRecord).value if document else None
 
     def records(
-        self, model: str, version: str | None = None, *, before: datetime | None = None
+        self, model: str, version: str | None = None, *, before: datetime | None = None, page: int = PAGE
     ) -> Iterator[WindowRecord]:
         """Windows of predictions from the newest on, read page by page as they are taken.
 
         With ``version`` only its own; with ``before`` those that start earlier than that.
         """
         after = None if before is None else _moment(before)
-        for slot in self._listed(f"models/{model}/windows", after=after):
+        for slot in self._listed(f"models/{model}/windows", after=after, size=page):
             if version in (None, slot.value.version):
                 yield slot.value
+
+    def label_records(self, model: str) -> Iterator[WindowRecord]:
+        """Windows of the model's labels, from the newest on, read page by page as they are taken."""
+        return (slot.value for slot in self._listed(f"models/{model}/labels", after=None))
 
     def open(self, wanted: Sequence[WindowRecord]) -> list[WindowRecord]:
         """The windows that stand where ``wanted`` do, in their order; those that do not stand yet are made.
@@ -161,6 +172,19 @@ class Windows:
         """The sample of a model's labels whose predictions belong to that window; None if there is none."""
         return self._sample(self.record(model, None, start))
 
+    def labels_nearby(self, window: WindowRecord, seconds_now: int) -> list[WindowSample]:
+        """Samples of labels that may belong to a window's predictions: those of its own time first.
+
+        Besides these the windows before and after, since an app may take another time for a label than for its
+        prediction; and where the policy's windows are of another length by now (``seconds_now``), those in which labels
+        that came since then are. Windows of a length between the two are not looked for.
+        """
+        starts = dict.fromkeys([window.start, *_starts_touching(window, window.seconds)])
+        starts |= dict.fromkeys(_starts_touching(window, seconds_now))
+        found = self._documents.get_many([window_path(window.model, None, start) for start in starts])
+        records = (stored(document, WindowRecord).value for document in found if document is not None)
+        return [self._read_sample(record) for record in records]
+
     def forget_expired(self, model: str, now: datetime, *, most: int = 20) -> int:
         """Delete windows of predictions and of labels that are past their time; at most ``most`` of each, oldest first.
 
@@ -171,15 +195,28 @@ class Windows:
             for document in self._documents.list(f"models/{model}/{kind}", limit=most):
                 slot = stored(document, WindowRecord)
                 if slot.value.expire_at <= now:
-                    self._documents.commit([*self._shard_deletions(slot.value), Delete(slot.path, document.revision)])
-                    forgotten += 1
+                    forgotten += self._is_forgotten(slot.value, Delete(slot.path, document.revision))
         return forgotten
 
     def _sample(self, record: WindowRecord | None) -> WindowSample | None:
-        if record is None:
-            return None
-        found = self.shards(record, range(shard_count(record.sample_size)))
-        return window_sample({index: slot.shard for index, slot in enumerate(found)}, record.sample_size)
+        return None if record is None else self._read_sample(record)
+
+    def _read_sample(self, record: WindowRecord) -> WindowSample:
+        indices = range(shard_count(record.sample_size))
+        shards: dict[int, Shard] = {}
+        for first in range(0, len(indices), SHARDS_AT_ONCE):  # packed, the largest sample has 256 MB
+            some = indices[first : first + SHARDS_AT_ONCE]
+            shards |= {index: slot.shard for index, slot in zip(some, self.shards(record, some), strict=True)}
+        return window_sample(shards, record.sample_size)
+
+    def _is_forgotten(self, record: WindowRecord, deletion: Delete) -> bool:
+        """Whether it was this call that deleted the window: somebody else may, or may just be writing to it."""
+        try:
+            self._documents.commit([*self._shard_deletions(record), deletion])
+        except Conflict as error:
+            log.info("%s", error)
+            return False
+        return True
 
     def _shard_deletions(self, record: WindowRecord) -> list[Write]:
         """Without the record, nobody would find them again: they go in one commit with it."""
@@ -194,13 +231,22 @@ class Windows:
         for first in range(0, len(writes), WRITES_AT_ONCE):
             self._documents.commit(writes[first : first + WRITES_AT_ONCE])
 
-    def _listed(self, collection: str, after: str | None) -> Iterator[Stored[WindowRecord]]:
+    def _listed(self, collection: str, after: str | None, size: int = PAGE) -> Iterator[Stored[WindowRecord]]:
         while True:
-            page = self._documents.list(collection, after=after, descending=True, limit=PAGE)
+            page = self._documents.list(collection, after=after, descending=True, limit=size)
             yield from (stored(document, WindowRecord) for document in page)
-            if len(page) < PAGE:
+            if len(page) < size:
                 return
             after = page[-1].path.rsplit("/", 1)[1]
+
+
+def _starts_touching(window: WindowRecord, seconds: int) -> list[datetime]:
+    """The windows of that length which overlap this one or touch it, the first of them at its start or before it."""
+    length = timedelta(seconds=seconds)
+    first = window_start(window.start, seconds)
+    first_touching = first - length if first == window.start else first
+    count = min((window.end - first_touching) // length + 1, MOST_NEARBY)
+    return [first_touching + number * length for number in range(count)]
 
 
 def _slot(wanted: WindowRecord, document: Document | None) -> Stored[WindowRecord]:
@@ -217,7 +263,10 @@ def _shard(record: WindowRecord, path: str, document: Document | None) -> Stored
     expire_at = record.expire_at + SHARDS_OUTLIVE
     if document is None:
         return StoredShard(path, empty_shard(record.sample_size), None, expire_at)
-    return StoredShard(path, unpack(document.data["packed"]), document.revision, expire_at)
+    try:
+        return StoredShard(path, unpack(document.data["packed"]), document.revision, expire_at)
+    except InvalidInput as error:  # no fault of the events that wait for it, nor of whoever asks for a report
+        raise Unavailable(f"{path} cannot be read: {error}") from error
 
 
 def _moment(start: datetime) -> str:

@@ -13,7 +13,7 @@ from modeldrop import __version__
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import ModelVersion, Status
 from modeldrop.errors import InvalidName, ModeldropError, TransientError
-from modeldrop.web import reports
+from modeldrop.web import reports, retraining
 from modeldrop.web.commands import COMMANDS, Request, carry_out, replay
 from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
@@ -59,7 +59,7 @@ def _page(query: Arguments) -> tuple[int, str | None]:
 
 
 def _about(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
-    return {"name": "modeldrop", "version": __version__, "links": ["/v1/models", "/v1/quarantine"]}
+    return {"name": "modeldrop", "version": __version__, "links": ["/v1/models", "/v1/ticks", "/v1/quarantine"]}
 
 
 def _models(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -68,7 +68,8 @@ def _models(services: Services, arguments: dict[str, Any], limit: int) -> dict[s
         heads.append(_model_row(services, head))
         if len(heads) == limit:
             break
-    return {"models": heads, "next": heads[-1]["model"] if len(heads) == limit else None}
+    following = heads[-1]["model"] if len(heads) == limit else None
+    return {"models": heads, "ticks": retraining.late_ticks(services), "next": following}
 
 
 def _model(services: Services, arguments: dict[str, Any], limit: int) -> dict[str, Any] | Problem:
@@ -241,6 +242,9 @@ HANDLERS: dict[str, Callable[[Services, dict[str, Any], int], dict[str, Any] | P
     "quality": _quality,
     "rollouts": _rollouts,
     "rollout": _rollout,
+    "retraining": retraining.retraining,
+    "deliveries": retraining.deliveries,
+    "ticks": retraining.ticks,
     "quarantine": _quarantine,
 }
 
@@ -261,6 +265,7 @@ def _routes() -> Map:
     rows = [
         ("/", "about"),
         ("/v1/models", "models"),
+        ("/v1/ticks", "ticks"),
         ("/v1/quarantine", "quarantine"),
         (model, "model"),
         (f"{model}/versions", "versions"),
@@ -273,6 +278,8 @@ def _routes() -> Map:
         (f"{model}/quality", "quality"),
         (f"{model}/rollouts", "rollouts"),
         (f"{model}/rollouts/<{_VERSION}:rollout>", "rollout"),
+        (f"{model}/retraining", "retraining"),
+        (f"{model}/deliveries", "deliveries"),
     ]
     rules = [Rule(rule, endpoint=name, methods=["GET"]) for rule, name in rows]
     rules.append(Rule("/v1/quarantine:replay", endpoint="replay", methods=["POST"]))

@@ -24,6 +24,12 @@ JSON = "application/json"
 Version = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
 
 
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is put back: the entries whose ids follow this one; None: all."""
+
+    after: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+
+
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of ``:promote``."""
 
@@ -41,6 +47,12 @@ class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of ``:rollback``. Without ``to``: to the version before."""
 
     to: Version | None = None
+    why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
+class Retraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``:retrain``."""
+
     why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
 
 
@@ -71,15 +83,22 @@ def carry_out(services: Services, model: str, command: str, request: Request) ->
 
 
 def replay(services: Services, request: Request) -> dict[str, Any] | Problem:
-    """``POST /v1/quarantine:replay``: what came of putting quarantined prediction events back."""
+    """``POST /v1/quarantine:replay``: what came of putting quarantined prediction events back.
+
+    As many as there is time for; ``{"after": next}`` of the last answer goes on from there.
+    """
     refusal = _refusal(services, "replay", request)
     if refusal is not None:
         return refusal
     from modeldrop.handlers.predictions.log_predictions import PredictionIntake
     from modeldrop.handlers.predictions.replay_quarantine import replay_quarantine
 
+    try:
+        asked = convert(strict_json.decode(request.body or b"{}", limit_bytes=BODY_LIMIT_BYTES), Replay)
+    except InvalidInput as error:
+        return bad_request(str(error))
     with closing(PredictionIntake(services, linger_seconds=0.0)) as intake:
-        answer: dict[str, Any] = msgspec.to_builtins(replay_quarantine(services, intake))
+        answer: dict[str, Any] = msgspec.to_builtins(replay_quarantine(services, intake, after=asked.after))
     return answer
 
 
@@ -136,10 +155,17 @@ def _resume(services: Services, model: str, body: object, caller: str) -> "Reply
     return resume_model(services, model, by=caller)
 
 
+def _retrain(services: Services, model: str, body: object, caller: str) -> "Reply":
+    from modeldrop.handlers.retraining.ask_retraining import ask_retraining
+
+    return ask_retraining(services, model, by=caller, why=convert(body, Retraining).why)
+
+
 COMMANDS: dict[str, Callable[[Services, str, object, str], "Reply"]] = {
     "promote": _promote,
     "approve": _approve,
     "rollback": _rollback,
     "pause": _pause,
     "resume": _resume,
+    "retrain": _retrain,
 }

@@ -13,6 +13,7 @@ from modeldrop.errors import Unavailable
 
 Answer = dict[str, Any]
 
+_FOREIGN = "the server does not answer as modeldrop does. Is it its address?"
 _STEERING = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})  # controls, formats, private use, surrogates, breaks
 
 
@@ -45,7 +46,7 @@ def _drawn(answer: Answer, table: Callable[[Answer], Table]) -> Table:
     try:
         return table(answer)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise Unavailable("the server does not answer as modeldrop does. Is it its address?") from None
+        raise Unavailable(_FOREIGN) from None
 
 
 def models_table(answer: Answer) -> Table:
@@ -57,6 +58,16 @@ def models_table(answer: Answer) -> Table:
         under_way = f"paused: {model['paused']}" if model["paused"] else model["rollout"] or "-"
         rows.append([model["model"], model["production"] or "-", split or "-", model["health"] or "-", under_way])
     return _table(["model", "production", "traffic", "health", "rollout"], rows)
+
+
+def tick_warnings(answer: Answer) -> list[str]:
+    """A line for each tick that does not come. Raises Unavailable if it is no answer of the API."""
+    try:
+        ticks = answer["ticks"]
+        late = [f"warning: {name} has not come for a while: does its scheduler run?" for name in ticks["stale"]]
+        return late + [f"warning: {name} has never come: nothing moves on without it" for name in ticks["never"]]
+    except (KeyError, TypeError):
+        raise Unavailable(_FOREIGN) from None
 
 
 def health_table(answer: Answer) -> Table:
@@ -123,7 +134,8 @@ def drift_table(answer: Answer) -> Table:
         for one in found
     ]
     table = _table(["feature", "type", "test", "value", "threshold", "p", "missing", "verdict"], rows)
-    about = f"{answer['model']} {answer['version']}, window {answer['window']}: {answer['verdict']}"
+    so_far = "" if answer["complete"] else " so far"
+    about = f"{answer['model']} {answer['version']}, window {answer['window']}: {answer['verdict']}{so_far}"
     table.title = Text(plain(f"{about} ({answer['rows']} rows of about {answer['estimated_events']} events)"))
     reference = answer["reference"]
     table.caption = Text(plain(f"compared with: {reference['kind']} {reference['why']}"))
@@ -138,6 +150,37 @@ def quality_table(answer: Answer) -> Table:
         coverage = "-" if one["coverage"] is None else f"{one['coverage']:.0%}"
         rows.append([one["version"], one["window"], one["verdict"], str(one["n"]), coverage, metrics or "-"])
     return _table(["version", "window", "verdict", "labelled", "coverage", "metrics"], rows)
+
+
+def retraining_table(answer: Answer) -> Table:
+    """Episodes, the newest first; below them what stands, and why it opened none."""
+    rows = []
+    for episode in answer["episodes"]:
+        run = episode["run"]
+        came = episode["closed_by"] or "-"
+        gain = {None: "-", True: "yes", False: "no"}[episode["gain"]]
+        said = episode["outcome"] or run["why"] or episode["why"]
+        rows.append([episode["id"], episode["cause"], episode["status"], run["url"] or "-", came, gain, said])
+    table = _table(["episode", "cause", "status", "run", "version", "gain", "why"], rows)
+    state = answer["state"]
+    told = [f"{kind} since {alarm['since']}: {alarm['why']}" for kind, alarm in state["alarms"].items()]
+    told += [f"{cause}: no retraining, {why}" for cause, why in state["declined"].items()]
+    table.title = Text(plain(f"{answer['model']}: {state['open'] or 'no episode'} is open"))
+    table.caption = Text(plain("\n".join(told))) if told else None
+    table.caption_justify = "left"
+    return table
+
+
+def deliveries_table(answer: Answer) -> Table:
+    """News and whom they reached: those still to be told, then the others, the newest first."""
+    rows = []
+    for item in [*answer["waiting"], *answer["deliveries"]]:
+        about = [item["at"], f"{item['version']}: {item['what']}"]
+        for one in item["deliveries"]:
+            rows.append([*about, one["to"], one["status"], str(one["attempts"]), one["error"] or "-"])
+        if not item["deliveries"]:
+            rows.append([*about, "-", "waiting" if item in answer["waiting"] else "nobody asked for it", "-", "-"])
+    return _table(["at", "news", "to", "status", "attempts", "error"], rows)
 
 
 def decision_table(answer: Answer) -> Table:

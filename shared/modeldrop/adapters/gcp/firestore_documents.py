@@ -4,10 +4,14 @@ Each document is stored as ``{"key": <its id>, "data": {…}}``. Listings order 
 both directions by itself, where descending order by ``__name__`` would need a composite index for each collection.
 ``data`` is to be exempt from indexing in the database's settings: it is never queried, and large or wide documents
 would exceed the limits on index entries.
+
+Data that say in ``expire_at`` when they may go (ISO 8601 text with a zone) have that moment beside them under the same
+name, as a timestamp: Firestore's TTL policies go by such a field, and text means nothing to them. Reading passes it
+over. ``infra/firestore.indexes.json`` declares both, the exemptions and the policies.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +25,10 @@ from modeldrop.domain.documents import check_commit, check_page, split_document_
 from modeldrop.errors import Conflict, Refused, Unavailable
 from modeldrop.ports import Create, Delete, Document, Replace, Write
 from modeldrop.settings import Settings
+
+KEY_FIELD = "key"
+DATA_FIELD = "data"
+EXPIRY_FIELD = "expire_at"  # in the data, and beside them
 
 _TIMEOUT_SECONDS = 10.0
 _COMMIT_TIMEOUT_SECONDS = 20.0
@@ -97,9 +105,9 @@ class FirestoreDocuments:
         """See DocumentStore."""
         check_page(collection, after, limit)
         direction = firestore.Query.DESCENDING if descending else firestore.Query.ASCENDING
-        query = self._client.collection(collection).order_by("key", direction=direction).limit(limit)
+        query = self._client.collection(collection).order_by(KEY_FIELD, direction=direction).limit(limit)
         if after is not None:
-            query = query.start_after({"key": after})
+            query = query.start_after({KEY_FIELD: after})
         with _errors():
             return [_document(found) for found in query.stream(retry=_READ_RETRY, timeout=_TIMEOUT_SECONDS)]
 
@@ -107,11 +115,14 @@ class FirestoreDocuments:
         reference = self._client.document(write.path)
         match write:
             case Create(data=data):
-                batch.create(reference, {"key": name, "data": data})
+                expiry = _expiry(data)
+                beside = {} if expiry is None else {EXPIRY_FIELD: expiry}
+                batch.create(reference, {KEY_FIELD: name, DATA_FIELD: data, **beside})
             case Replace(data=data, revision=revision):
                 # "Update" with a top-level field name sets that field as a whole, and is the only call of the client
-                # that replaces with a precondition on the update time.
-                batch.update(reference, {"key": name, "data": data}, option=self._still_at(revision, write.path))
+                # that replaces with a precondition on the update time. What is to go has to be said.
+                fields = {KEY_FIELD: name, DATA_FIELD: data, EXPIRY_FIELD: _expiry(data) or firestore.DELETE_FIELD}
+                batch.update(reference, fields, option=self._still_at(revision, write.path))
             case Delete(revision=revision):
                 batch.delete(reference, option=self._still_at(revision, write.path))
 
@@ -127,7 +138,25 @@ class FirestoreDocuments:
 
 def _document(snapshot: firestore.DocumentSnapshot[Any]) -> Document:
     updated = snapshot.update_time.timestamp_pb()
-    return Document(snapshot.reference.path, snapshot.get("data"), f"{updated.seconds}.{updated.nanos:09d}")
+    return Document(snapshot.reference.path, snapshot.get(DATA_FIELD), f"{updated.seconds}.{updated.nanos:09d}")
+
+
+def _expiry(data: Mapping[str, Any]) -> datetime | None:
+    """When the data say they may go, in UTC; None where they do not say it, or not as a moment there is.
+
+    >>> _expiry({"expire_at": "2026-04-01T12:00:00+02:00"}).isoformat()
+    '2026-04-01T10:00:00+00:00'
+    >>> [_expiry(data) for data in ({}, {"expire_at": "2026-04-01T12:00:00"}, {"expire_at": 1})]
+    [None, None, None]
+    """
+    text = data.get(EXPIRY_FIELD)
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # no time, or none of the years 1 to 9999 in UTC
+        return None
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 A message is *waiting* until its time has come, *leased* while somebody works on it, and gone once acknowledged. A lease
 that is not acknowledged in time makes it waiting again, so that nothing is lost if the worker dies; after
 ``max_attempts`` leases without acknowledgement it is set aside as a dead letter.
+
+Topics that policies name come into being when something is published there. Nobody has to subscribe to them: what is
+not taken is dropped after a week, the longest a subscription of Pub/Sub keeps a message unless told otherwise.
 """
 
 import sqlite3
@@ -13,11 +16,12 @@ from pathlib import Path
 import msgspec
 
 from modeldrop.adapters.local.sqlite_file import SqliteFile
-from modeldrop.domain.messages import check_message
+from modeldrop.domain.messages import check_message, is_topic_name
 from modeldrop.errors import NotFound
 from modeldrop.ports import Clock
 
 MAX_ATTEMPTS = 5
+KEPT = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Times are microseconds since 1970. AUTOINCREMENT: an id is never used again. Waiting or leased, a message may be
@@ -51,7 +55,8 @@ class QueuedMessage(msgspec.Struct, frozen=True):
 class LocalPublisher:
     """A ports.Publisher for the topics named; safe from many threads and several processes.
 
-    ``max_attempts``: deliveries after which a message that nobody acknowledged becomes a dead letter.
+    ``any_topic``: for every other topic as well. ``max_attempts``: deliveries after which a message that nobody
+    acknowledged becomes a dead letter.
     """
 
     def __init__(
@@ -59,10 +64,12 @@ class LocalPublisher:
         path: Path,
         topics: Collection[str],
         *,
+        any_topic: bool = False,
         max_attempts: int = MAX_ATTEMPTS,
         clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         self._topics = frozenset(topics)
+        self._any_topic = any_topic
         self._max_attempts = max_attempts
         self._clock = clock
         self._file = SqliteFile(path, _SCHEMA)
@@ -75,8 +82,11 @@ class LocalPublisher:
         """See Publisher."""
         check_message(data, attributes or {})
         self._check_topic(topic)
-        row = (topic, data, msgspec.msgpack.encode(dict(attributes or {})), _microseconds(self._clock()))
+        now = self._clock()
+        row = (topic, data, msgspec.msgpack.encode(dict(attributes or {})), _microseconds(now))
         with self._file.writing() as connection:
+            if topic not in self._topics:
+                _drop(connection, topic, _microseconds(now - KEPT))
             added = connection.execute(
                 "INSERT INTO messages (topic, data, attributes, publish_time) VALUES (?, ?, ?, ?)", row
             )
@@ -136,7 +146,7 @@ class LocalPublisher:
         return [_message(row, attempts=row[5]) for row in rows]
 
     def _check_topic(self, topic: str) -> None:
-        if topic not in self._topics:
+        if topic not in self._topics and not (self._any_topic and is_topic_name(topic)):
             raise NotFound(f"no topic {topic!r}")
 
     def _has_work(self, topic: str, moment: int) -> bool:
@@ -155,6 +165,12 @@ def _available(connection: sqlite3.Connection, topic: str, moment: int, limit: i
         " ORDER BY available_at, id LIMIT ?",
         (topic, moment, max(limit, 0)),
     ).fetchall()
+
+
+def _drop(connection: sqlite3.Connection, topic: str, before: int) -> None:
+    """Removes messages of a topic that were published before then, waiting or dead."""
+    connection.execute("DELETE FROM messages WHERE topic = ? AND publish_time < ?", (topic, before))
+    connection.execute("DELETE FROM dead WHERE topic = ? AND publish_time < ?", (topic, before))
 
 
 def _bury(connection: sqlite3.Connection, ids: list[int]) -> None:

@@ -38,5 +38,7 @@ def bin_counts(ordered: Floats, edges: Floats) -> Counts:
     >>> bin_counts(np.array([0.0, 1.0, 2.0, 9.0]), np.array([1.0, 5.0])).tolist()
     [2, 1, 1]
     """
-    up_to = np.searchsorted(ordered, edges, side="right")
-    return np.diff(up_to, prepend=0, append=ordered.size)
+    up_to = np.zeros(edges.size + 2, dtype=np.int64)
+    up_to[1:-1] = ordered.searchsorted(edges, side="right")
+    up_to[-1] = ordered.size
+    return up_to[1:] - up_to[:-1]  # np.diff takes four times as long

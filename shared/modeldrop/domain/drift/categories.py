@@ -54,9 +54,8 @@ def category_name(value: object) -> str | None:
 
 def read_categories(values: Sequence[object]) -> Categories:
     """Counts of a categorical column; lists and maps are of another type."""
-    counts: Counter[str | None]
-    if set(map(type, values)) <= {str, NoneType}:  # the usual case, several times faster
-        counts = Counter(cast("Sequence[str | None]", values))
+    counts = _plain_counts(values)
+    if counts is not None:
         missing = counts.pop(None, 0)
     else:
         counts = Counter(category_name(value) for value in values)
@@ -64,6 +63,18 @@ def read_categories(values: Sequence[object]) -> Categories:
         missing = sum(value is None for value in values)
     named = cast("Counter[str]", counts)
     return Categories(named, missing, len(values) - missing - named.total())
+
+
+def _plain_counts(values: Sequence[object]) -> Counter[str | None] | None:
+    """Counts of a column of nothing but strings and None, the usual case, several times faster; else None.
+
+    Nothing else equals a string or None, so that it is enough to look at what is different.
+    """
+    try:
+        counts = Counter(values)
+    except TypeError:  # a list or a map
+        return None
+    return cast("Counter[str | None]", counts) if set(map(type, counts)) <= {str, NoneType} else None
 
 
 def read_booleans(values: Sequence[object]) -> Categories:

@@ -36,7 +36,7 @@ def chi_square(reference: Counts, current: Counts) -> ChiSquare:
     """
     n, m = int(reference.sum()), int(current.sum())
     a, b = _without_rare(reference, current, min(n, m) / (n + m))
-    statistic = float(np.sum((a / n - b / m) ** 2 / (a + b))) * n * m
+    statistic = float(((a / n - b / m) ** 2 / (a + b)).sum()) * n * m
     return ChiSquare(statistic, a.size - 1, chi_square_survival(statistic, a.size - 1))
 
 
@@ -70,10 +70,10 @@ def chi_square_quantile_95(degrees: int) -> float:
 def _without_rare(reference: Counts, current: Counts, smaller_share: float) -> tuple[Counts, Counts]:
     """Both sides without empty buckets, and with the rare ones as one; it comes first and is made large enough."""
     pooled = reference + current
-    order = np.argsort(pooled, kind="stable")
+    order = pooled.argsort(kind="stable")
     order = order[pooled[order] > 0]
     expected = pooled[order] * smaller_share
-    rare = int(np.searchsorted(expected, FEWEST_EXPECTED))
+    rare = int(expected.searchsorted(FEWEST_EXPECTED))
     if 0 < rare < order.size and expected[:rare].sum() < FEWEST_EXPECTED:
         rare += 1
     if rare < 2:

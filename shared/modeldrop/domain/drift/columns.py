@@ -17,19 +17,30 @@ Counts = npt.NDArray[np.int64]
 class Column(msgspec.Struct, frozen=True):
     """One feature, or the predictions, of all rows; ``values`` are plain Python values with None where one is missing.
 
-    A text is never kept: its value is the four numbers of ``text_features.TextFeatures``.
+    A text is never kept: its value is the four numbers of ``text_features.TextFeatures``. Rows of which nobody knows
+    whether they had a value are not among ``values``, and counted apart: that is not a missing one.
     """
 
     name: str
     type: FeatureType
     values: Sequence[object]
+    unobserved: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return len(self.values) + self.unobserved
 
 
 class Observations(msgspec.Struct, frozen=True):
-    """Rows by column. All columns have one length; the names of features are different."""
+    """Rows by column. All columns have one length; the names of features are different.
+
+    ``cut_after``: of rows that had no room for all features, the last one each has: those after it were not looked at.
+    """
 
     features: Sequence[Column]
     prediction: Column | None = None
+    cut_after: Sequence[str] = ()
 
 
 def count_rows(observations: Observations) -> int:
@@ -39,13 +50,13 @@ def count_rows(observations: Observations) -> int:
     2
     """
     columns = [*observations.features, *([observations.prediction] if observations.prediction else [])]
-    rows = len(columns[0].values) if columns else 0
+    rows = columns[0].rows if columns else 0
     named = Counter(column.name for column in observations.features)
     problems = [FieldProblem(name, "is there twice") for name, count in named.items() if count > 1]
     problems += [
-        FieldProblem(column.name, f"has {len(column.values)} rows, and {columns[0].name} has {rows}")
+        FieldProblem(column.name, f"has {column.rows} rows, and {columns[0].name} has {rows}")
         for column in columns
-        if len(column.values) != rows
+        if column.rows != rows
     ]
     if problems:
         raise InvalidInput(problems)

@@ -74,10 +74,15 @@ class _Pair(NamedTuple):
 
 
 def compare_column(profile: ColumnProfile, column: Column, chosen: ChosenTests, fewest_values: int) -> Comparison:
-    """All that the policy's test and the check for missing values say of a column with at least one row a side."""
+    """All that the policy's test and the check for missing values say of a column.
+
+    Nothing where a side has too few rows, or too few of which it is known whether they have a value.
+    """
     pairs = _pairs(profile, column)
     test = chosen.for_type(profile.type)
     before, after = _presence(pairs[0])
+    if min(before.sum(), after.sum()) < fewest_values:
+        return leave_unmeasured(profile, column, chosen)
     is_measured = min(before[0], after[0]) >= fewest_values
     found = [_measure(pair, test, chosen.thresholds[test]) for pair in pairs] if is_measured else []
     if not is_measured or test in OF_NUMBERS_ALONE:  # the buckets of the other tests hold the missing values already

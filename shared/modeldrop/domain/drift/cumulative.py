@@ -1,5 +1,7 @@
 """The empirical distribution functions of two samples, laid over each other in one pass."""
 
+import functools
+
 import msgspec
 import numpy as np
 
@@ -28,6 +30,11 @@ def cumulative_gap(reference: Floats, current: Floats) -> CumulativeGap:
     """
     n, m = reference.size, current.size
     both = np.concatenate([reference, current])
-    order = np.argsort(both, kind="stable")  # two ascending runs: merged, not sorted
-    steps = np.where(order < n, np.int64(m), np.int64(-n))
-    return CumulativeGap(both[order], np.cumsum(steps), n, m)
+    order = both.argsort(kind="stable")  # two ascending runs: merged, not sorted
+    return CumulativeGap(both.take(order), _steps(n, m).take(order).cumsum(), n, m)
+
+
+@functools.lru_cache(maxsize=4)
+def _steps(n: int, m: int) -> Counts:
+    """By how much the gap changes with each value; the same for all columns of a report."""
+    return np.repeat(np.array([m, -n], dtype=np.int64), [n, m])

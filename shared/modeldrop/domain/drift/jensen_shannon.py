@@ -26,4 +26,4 @@ def jensen_shannon(reference: Counts, current: Counts) -> float:
 
 def _divergence(shares: Floats, middle: Floats) -> float:
     used = shares > 0
-    return float(np.sum(shares[used] * np.log2(shares[used] / middle[used])))
+    return float((shares[used] * np.log2(shares[used] / middle[used])).sum())

@@ -12,6 +12,7 @@ import numpy as np
 
 from modeldrop.domain.drift.cumulative import CumulativeGap
 
+_SIGNS = [(k, (-1) ** (k - 1)) for k in range(1, 21)]
 _SMALL = 0.3  # below it Q is 1 to four digits, and the sum needs ever more terms
 
 
@@ -22,8 +23,9 @@ def kolmogorov_smirnov(gap: CumulativeGap) -> float:
     >>> kolmogorov_smirnov(cumulative_gap(np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0, 6.0])))
     0.5
     """
-    last_of_ties = np.append(gap.points[1:] > gap.points[:-1], True)
-    return float(np.max(np.abs(gap.gap[last_of_ties]))) / (gap.reference_rows * gap.current_rows)
+    last_of_ties = gap.points[1:] > gap.points[:-1]  # the last point of all has no gap
+    largest = np.abs(gap.gap[:-1] * last_of_ties).max(initial=0)
+    return float(largest) / (gap.reference_rows * gap.current_rows)
 
 
 def kolmogorov_smirnov_p_value(statistic: float, reference_rows: int, current_rows: int) -> float:
@@ -44,5 +46,5 @@ def kolmogorov_survival(scaled: float) -> float:
     """
     if scaled < _SMALL:
         return 1.0
-    terms = ((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 21))
+    terms = [sign * math.exp(-2 * (k * scaled) ** 2) for k, sign in _SIGNS]
     return min(1.0, max(0.0, 2 * math.fsum(terms)))

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
+from struct import pack
 
 import msgspec
 import numpy as np
@@ -27,12 +29,13 @@ def read_numbers(values: Sequence[object]) -> Numbers:
     >>> numbers.ordered.tolist(), numbers.missing, numbers.other_type
     ([1.5, 3.0], 1, 2)
     """
-    if set(map(type, values)) <= {float, int}:  # the usual case, many times faster than looking at each value
-        numbers, missing = values, 0
+    plain = _plain_floats(values)
+    if plain is not None:
+        missing = len(values) - len(plain)
+        floats = np.frombuffer(pack(f"{len(plain)}d", *plain))  # half the time of np.array
     else:
-        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
         missing = sum(value is None for value in values)
-    floats = _floats(numbers)
+        floats = _floats([value for value in values if isinstance(value, int | float) and not isinstance(value, bool)])
     finite = floats[np.isfinite(floats)]
     return Numbers(np.sort(finite), missing, len(values) - missing - finite.size)
 
@@ -54,6 +57,18 @@ def _four(value: object, count: int) -> Sequence[object]:
     if isinstance(value, list | tuple) and len(value) == count:
         return value
     return [_NOT_A_NUMBER] * count
+
+
+def _plain_floats(values: Sequence[object]) -> list[float] | None:
+    """The numbers of a column of nothing but numbers and None, the usual case; many times faster than one by one.
+
+    None where there is anything else (a boolean is no number here either), or a whole number beyond 64 bits.
+    """
+    with suppress(msgspec.ValidationError, UnicodeEncodeError):  # half a surrogate pair
+        return msgspec.convert(values, list[float])
+    with suppress(msgspec.ValidationError, UnicodeEncodeError):
+        return [value for value in msgspec.convert(values, list[float | None]) if value is not None]
+    return None
 
 
 def _floats(numbers: Sequence[object]) -> Floats:

@@ -24,4 +24,4 @@ def psi(reference: Counts, current: Counts) -> float:
     used = (reference + current) > 0
     p = np.maximum(reference[used], ROWS_FOR_NONE) / reference.sum()
     q = np.maximum(current[used], ROWS_FOR_NONE) / current.sum()
-    return float(np.sum((q - p) * np.log(q / p)))
+    return float(((q - p) * np.log(q / p)).sum())

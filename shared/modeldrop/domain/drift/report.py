@@ -46,7 +46,9 @@ def drift_report(
     rows = count_rows(current)
     chosen = chosen_tests(policy)
     columns = {column.name: column for column in current.features}
-    pairs = [(profile, columns.get(name) or _absent(profile, rows)) for name, profile in reference.features.items()]
+    pairs = [
+        (profile, columns.get(name) or _absent(profile, current, rows)) for name, profile in reference.features.items()
+    ]
     enough = min(rows, reference.rows) >= _fewest(policy)
     features = _judge(pairs, chosen, policy, enough, histograms)
     features += [without_reference(column) for name, column in columns.items() if name not in reference.features]
@@ -93,8 +95,9 @@ def _fewest(policy: DriftPolicy) -> int:
     return max(policy.min_rows, FEWEST_ROWS)
 
 
-def _absent(profile: ColumnProfile, rows: int) -> Column:
-    return Column(profile.name, profile.type, [None] * rows)
+def _absent(profile: ColumnProfile, current: Observations, rows: int) -> Column:
+    unobserved = sum(last < profile.name for last in current.cut_after)
+    return Column(profile.name, profile.type, [None] * (rows - unobserved), unobserved)
 
 
 def _verdict(features: Sequence[FeatureDrift]) -> Verdict:

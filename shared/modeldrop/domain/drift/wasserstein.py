@@ -14,6 +14,7 @@ finite variance: with tails as heavy as Cauchy's *and* one side twenty times the
 times too often.
 """
 
+import functools
 import math
 
 import msgspec
@@ -47,15 +48,27 @@ def wasserstein(gap: CumulativeGap, reference: Floats) -> Wasserstein:
     if span == 0.0:
         return Wasserstein(0.0, 0.0, 0.0)
     points = (gap.points * 0.25 - start) / span
-    widths = np.diff(points)
+    widths = points[1:] - points[:-1]
     moved = float(np.abs(gap.gap[:-1]) @ widths) / (gap.reference_rows * gap.current_rows)
-    below = np.arange(1, points.size) / points.size
-    expected = math.sqrt(2 / math.pi) * float(np.sqrt(below * (1 - below)) @ widths)
-    spread = float(np.std(points))
-    unit = float(np.std((reference * 0.25 - start) / span))
+    expected = math.sqrt(2 / math.pi) * float(_bridge_spread(points.size) @ widths)
+    spread = _deviation(points)
+    unit = _deviation((reference * 0.25 - start) / span)
     if unit < _NO_SPREAD:
         unit = spread
     return Wasserstein(moved / unit, expected / unit, spread / unit)
+
+
+def _deviation(values: Floats) -> float:
+    """Their standard deviation, as ``np.std`` in half the time."""
+    apart = values - values.mean()
+    return math.sqrt(float((apart * apart).sum()) / values.size)
+
+
+@functools.lru_cache(maxsize=4)
+def _bridge_spread(size: int) -> Floats:
+    """√(F(1 - F)) between the points of that many; the same for all columns of a report."""
+    below = np.arange(1, size) / size
+    return np.sqrt(below * (1 - below))
 
 
 def wasserstein_p_value(found: Wasserstein, reference_rows: int, current_rows: int) -> float:

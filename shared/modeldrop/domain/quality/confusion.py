@@ -22,6 +22,11 @@ class Confusion(msgspec.Struct, frozen=True):
     labelled: dict[str, int]
     rows: int
 
+    @property
+    def classes(self) -> list[str]:
+        """All that occur."""
+        return sorted(self.predicted.keys() | self.labelled.keys())
+
 
 def confusion(pairs: Sequence[Pair]) -> Confusion:
     """The counts of pairs of predicted class and label's class."""
@@ -49,7 +54,7 @@ def precision(counts: Confusion, positive: str | None) -> float | None:
     0.5
     """
     if positive is None:
-        return _macro([_ratio(counts.right.get(name, 0), counts.predicted.get(name, 0)) for name in _classes(counts)])
+        return _macro([_ratio(counts.right.get(name, 0), counts.predicted.get(name, 0)) for name in counts.classes])
     return _ratio(counts.right.get(positive, 0), counts.predicted.get(positive, 0))
 
 
@@ -60,7 +65,7 @@ def recall(counts: Confusion, positive: str | None) -> float | None:
     0.3333333333333333
     """
     if positive is None:
-        return _macro([_ratio(counts.right.get(name, 0), counts.labelled.get(name, 0)) for name in _classes(counts)])
+        return _macro([_ratio(counts.right.get(name, 0), counts.labelled.get(name, 0)) for name in counts.classes])
     return _ratio(counts.right.get(positive, 0), counts.labelled.get(positive, 0))
 
 
@@ -71,16 +76,12 @@ def f1(counts: Confusion, positive: str | None) -> float | None:
     0.6666666666666666
     """
     if positive is None:
-        return _macro([_f1(counts, name) for name in _classes(counts)])
+        return _macro([_f1(counts, name) for name in counts.classes])
     return _f1(counts, positive)
 
 
 def _f1(counts: Confusion, name: str) -> float | None:
     return _ratio(2 * counts.right.get(name, 0), counts.predicted.get(name, 0) + counts.labelled.get(name, 0))
-
-
-def _classes(counts: Confusion) -> list[str]:
-    return sorted(counts.predicted.keys() | counts.labelled.keys())
 
 
 def _ratio(part: int, whole: int) -> float | None:

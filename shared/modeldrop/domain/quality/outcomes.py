@@ -15,7 +15,7 @@ of a prediction mean the positive one and not the positive one.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 POSITIVE = "1"
 NEGATIVE = "0"
@@ -80,6 +80,20 @@ def number_of(value: object) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def is_binary(predictions: Sequence[object]) -> bool:
+    """Whether predictions are scores or decisions: none says a class but 1 and 0, and one is not just a whole number.
+
+    >>> is_binary([0.2, 0, 1, None]), is_binary([True]), is_binary([1, 0]), is_binary([0.2, 3]), is_binary(["fraud"])
+    (True, True, False, False, False)
+    """
+    named = {predicted_class(prediction) for prediction in predictions}
+    return named <= {POSITIVE, NEGATIVE, None} and any(map(_is_score_or_decision, predictions))
+
+
+def _is_score_or_decision(prediction: object) -> bool:
+    return isinstance(prediction, bool | Mapping) or (isinstance(prediction, float) and 0 < prediction < 1)
 
 
 def _at(score: float, threshold: float) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import msgspec
 
-from modeldrop.domain.sampling.rows import MAX_ROW_BYTES, Row
+from modeldrop.domain.sampling.rows import MAX_NAMES_BYTES, MAX_ROW_BYTES, Row
 from modeldrop.domain.sampling.shards import ROWS_OF_SHARD, Shard
 from modeldrop.errors import FieldProblem, InvalidInput
 
@@ -70,8 +70,8 @@ def unpack(data: bytes) -> Shard:
     shard = Shard(packed.capacity, tuple(rows))
     if not all(one < next_one for one, next_one in pairwise(hashes)):
         raise _unreadable("the hashes do not ascend")
-    if any(len(row.names) + len(row.values) > MAX_ROW_BYTES for row in rows):
-        raise _unreadable(f"a row has more than {MAX_ROW_BYTES:,} bytes")
+    if any(len(row.values) > MAX_ROW_BYTES or len(row.names) > MAX_NAMES_BYTES for row in rows):
+        raise _unreadable(f"a row has more than {MAX_ROW_BYTES:,} bytes of values, or {MAX_NAMES_BYTES:,} of names")
     if pack(shard) != data:  # indices that repeat, names nobody has: another way to write the same shard
         raise _unreadable("not in the one form a shard is written in")
     return shard

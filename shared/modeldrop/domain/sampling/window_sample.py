@@ -77,9 +77,21 @@ def merge_samples(samples: Sequence[WindowSample]) -> WindowSample:
     The same as if all had come to one window; an event in two of them counts once. Of samples of different sizes the
     smallest size holds. Commutative, associative, idempotent.
     """
+    united = unite_samples(samples)
+    sample_size = min(sample.sample_size for sample in samples)
+    first = united.rows[sample_size].hash if len(united.rows) > sample_size else None
+    return WindowSample(sample_size, united.threshold if first is None else first - 1, united.rows[:sample_size])
+
+
+def unite_samples(samples: Sequence[WindowSample]) -> WindowSample:
+    """The same, not cut to the size of one: all their rows up to the smallest of their thresholds.
+
+    >>> united = unite_samples([WindowSample(1, 5, (Row(1, b"", b"a"),)), WindowSample(1, 3, (Row(2, b"", b"b"),))])
+    >>> united.sample_size, united.threshold, [row.values for row in united.rows]
+    (2, 3, [b'a', b'b'])
+    """
     if not samples:
         raise ValueError("no samples to merge")
-    sample_size = min(sample.sample_size for sample in samples)
     threshold = min(sample.threshold for sample in samples)
     rows: dict[int, Row] = {}
     for sample in samples:
@@ -87,10 +99,7 @@ def merge_samples(samples: Sequence[WindowSample]) -> WindowSample:
             if row.hash <= threshold:
                 known = rows.get(row.hash)
                 rows[row.hash] = row if known is None else merge_rows(known, row)
-    ordered = _in_order(rows)
-    if len(ordered) > sample_size:
-        threshold = ordered[sample_size].hash - 1
-    return WindowSample(sample_size, threshold, ordered[:sample_size])
+    return WindowSample(sum(sample.sample_size for sample in samples), threshold, _in_order(rows))
 
 
 def _in_order(rows: Mapping[int, Row]) -> tuple[Row, ...]:

@@ -16,6 +16,7 @@ from modeldrop.handlers.quarantine import quarantine_upload
 from modeldrop.handlers.rollouts.reconcile import reconcile
 from modeldrop.handlers.rollouts.refold import RefoldTooLarge, refold
 from modeldrop.records.outbox import Dispatch, dispatch
+from modeldrop.records.proposals import APPROVED, Proposals
 from modeldrop.records.registry import HistoryEntry, PolicyRecord
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
@@ -119,7 +120,7 @@ def _register(
     names = services.registry.naming(version, old)
     assert isinstance(folded.entry, ModelVersion)
     note = _note(services, folded.entry)
-    news = _news(folded.entry, old, note)
+    news = _news(services, folded.entry, old, note)
     services.registry.commit_about(head, _with_waiting(folded.head, version), [*folded.writes, *names], note, news)
     return folded.entry
 
@@ -131,10 +132,15 @@ def _note(services: Services, version: Entry) -> HistoryEntry:
     return HistoryEntry(services.clock(), decision.verdict if decision else "received", version.version, "upload", why)
 
 
-def _news(version: ModelVersion, old: Stored[ModelVersion] | None, note: HistoryEntry) -> list[Dispatch]:
-    """A rejection is told once."""
+def _news(
+    services: Services, version: ModelVersion, old: Stored[ModelVersion] | None, note: HistoryEntry
+) -> list[Dispatch]:
+    """A rejection is told once. One of a proposal that somebody has approved is none: their word comes next."""
     before = old.value.decision if old else None
     if note.what != "rejected" or (before is not None and before.verdict == "rejected"):
+        return []
+    proposal = Proposals(services.documents).find(version.model, version.version)
+    if proposal is not None and proposal.value.status == APPROVED:
         return []
     return [dispatch(version.model, News("rejected", version.version, "rejected", note.why), note.at)]
 

@@ -100,6 +100,7 @@ class KnownVersions:
         names = self._read({(m, v): Registry.name_path(m, v) for m, v in subjects if v is not None})
         keys = {s: Registry.version_path(s[0], str(n.data["key"])) for s, n in names.items() if n is not None}
         versions = self._read(keys)
+        registered: dict[Subject, dict[str, str] | None]
         registered = {subject: _declared(document) for subject, document in versions.items() if document is not None}
         registered |= {subject: {} for subject, head in heads.items() if head is not None}
         return {subject: registered.get(subject) for subject in subjects}
@@ -145,6 +146,7 @@ def read_redaction_key(path: Path | None) -> bytes | None:
     return key
 
 
-def _declared(document: Document) -> dict[str, str]:
+def _declared(document: Document) -> dict[str, str] | None:
+    """None where metadata could not be read: what such a version declares is not known, and nothing of it is stored."""
     metadata = stored(document, ModelVersion).value.metadata
-    return {} if metadata is None else dict(metadata.features)
+    return None if metadata is None else dict(metadata.features)

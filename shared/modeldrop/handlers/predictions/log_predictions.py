@@ -8,6 +8,7 @@ thresholds as far as there is room.
 """
 
 import asyncio
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,16 +21,17 @@ import msgspec
 
 from modeldrop.domain.sampling.hashing import hash_id
 from modeldrop.domain.sampling.rows import Row
+from modeldrop.errors import FieldProblem
 from modeldrop.events.plain_prediction import plain_prediction
 from modeldrop.events.prediction_events import Batch, Event, Poison, PredictionEvent, decode_predictions
 from modeldrop.handlers.predictions.group_commit import GroupCommit
+from modeldrop.handlers.predictions.keep_poison import PoisonKeeper
 from modeldrop.handlers.predictions.known_versions import FUTURE_TOLERANCE, KnownVersions, Sampling, Subject
 from modeldrop.handlers.predictions.known_windows import KnownWindow, KnownWindows
 from modeldrop.handlers.predictions.pass_over import PassedOverCounts
 from modeldrop.handlers.predictions.place_events import PlacedEvents, WindowEvents, place_events
 from modeldrop.handlers.predictions.sampled_rows import sample_events
 from modeldrop.handlers.predictions.store_rows import store_rows
-from modeldrop.handlers.quarantine import quarantine_poison
 from modeldrop.records.passed_over import Passed
 from modeldrop.records.windows import WindowKey, Windows, new_window
 from modeldrop.wiring import Services
@@ -47,7 +49,7 @@ class Taken(msgspec.Struct, frozen=True):
     sampled: int
     from_the_future: int  # of the sampled: counted in the window of their arrival
     passed_over: int
-    quarantined: int
+    quarantined: int  # or, of many, only counted
 
 
 NEEDLESS = Taken(1, 0, 0, 0)
@@ -69,6 +71,7 @@ class PredictionIntake:
         """``linger_seconds``: so long a commit waits for more rows of its shard. Raises ConfigurationError."""
         self._services = services
         self._versions = KnownVersions(services)
+        self._poison = PoisonKeeper(services, self._versions)
         self._windows = KnownWindows()
         self._commits = GroupCommit(linger_seconds)
         self._passed_over = PassedOverCounts(services, self._commits)
@@ -87,6 +90,11 @@ class PredictionIntake:
         if event is None:
             return await self._take_batch(decode_predictions(data))
         return NEEDLESS if self._is_needless(event) else await self._take_batch(Batch((event,)))
+
+    async def refuse(self, body: bytes, problems: Sequence[FieldProblem]) -> None:
+        """Quarantine a push that is none. What it holds nobody knows, and so its digest is all that is kept of it."""
+        digest = hashlib.sha256(body).hexdigest().encode()
+        await self._take_batch(Batch(poison=(Poison(None, b"SHA-256 %b" % digest, tuple(problems), is_cut=True),)))
 
     def take_now(self, data: bytes) -> Taken:
         """The same for those who can wait; not to be called from an event loop."""
@@ -130,9 +138,8 @@ class PredictionIntake:
             rows[window] = outcome.rows
             poison += outcome.poison
         waits = [wait for window, some in rows.items() for wait in self._store(window, some)]
-        waits += self._pass_over(passed_over)
-        if poison:
-            await self._in_thread(quarantine_poison, self._services, poison)
+        not_kept = await self._in_thread(self._poison.keep, poison) if poison else Counter[Passed]()
+        waits += self._pass_over(passed_over + not_kept)
         await _all_done(waits)
         return _taken(batch, placed, passed_over, poison)
 

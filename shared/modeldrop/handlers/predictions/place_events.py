@@ -8,7 +8,7 @@ import msgspec
 from modeldrop.domain.sampling.prediction_time import uuid7_time
 from modeldrop.domain.sampling.windows import place
 from modeldrop.errors import FieldProblem
-from modeldrop.events.prediction_events import POISON_LIMIT_BYTES, Event, Poison, PredictionEvent
+from modeldrop.events.prediction_events import Event, Poison, PredictionEvent
 from modeldrop.handlers.predictions.known_versions import FUTURE_TOLERANCE, Sampling, Subject
 from modeldrop.records.windows import WindowKey
 
@@ -73,4 +73,4 @@ def time_of_event(event: Event) -> datetime | None:
 
 def poisoned(event: Event, problems: Sequence[FieldProblem]) -> Poison:
     """An event that was decoded, and still cannot be taken."""
-    return Poison(None, msgspec.json.encode(event)[:POISON_LIMIT_BYTES], tuple(problems))
+    return Poison(None, msgspec.json.encode(event), tuple(problems))

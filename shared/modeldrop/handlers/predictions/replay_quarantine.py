@@ -1,14 +1,21 @@
 """Put quarantined prediction events back: after a fix of ours, or once their version is registered."""
 
+import time
+from collections import Counter
+from contextlib import suppress
+
 import msgspec
 
-from modeldrop.errors import Conflict
+from modeldrop.errors import Conflict, TransientError
 from modeldrop.events.prediction_events import decode_predictions
 from modeldrop.handlers.predictions.log_predictions import PredictionIntake
 from modeldrop.ports import Delete
 from modeldrop.records.quarantined_events import QuarantinedEvent, QuarantinedEvents
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
+
+BUDGET_SECONDS = 20.0
+"""So long a call lasts, and one event longer: whoever asked is waiting."""
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -17,18 +24,34 @@ class Replayed(msgspec.Struct, frozen=True):
     taken: int = 0
     still_wrong: int = 0  # they would be quarantined again
     passed_over: int = 0  # of versions that are not registered, or too old: they stay as well
-    cut: int = 0  # only their beginning was kept
+    cut: int = 0  # some of their bytes are missing
+    next: str | None = None  # where to go on, if time was over before all had been looked at
 
 
-def replay_quarantine(services: Services, intake: PredictionIntake) -> Replayed:
-    """Every quarantined prediction event goes through the intake again. Raises TransientError; then do it again."""
-    found = {"taken": 0, "still_wrong": 0, "passed_over": 0, "cut": 0}
-    for slot in QuarantinedEvents(services.documents).entries():
-        outcome = _outcome(intake, slot.value)
-        if outcome == "taken" and slot.revision is not None:
-            _remove(services, slot, slot.revision)
-        found[outcome] += 1
-    return Replayed(**found)
+def replay_quarantine(
+    services: Services, intake: PredictionIntake, *, after: str | None = None, budget_seconds: float = BUDGET_SECONDS
+) -> Replayed:
+    """Quarantined prediction events go through the intake again, those beyond ``after``, one at least.
+
+    Raises TransientError; then do it again. What was taken by then is gone from the quarantine.
+    """
+    until = time.monotonic() + budget_seconds
+    counts: Counter[str] = Counter()
+    reached: str | None = None
+    try:
+        for slot in QuarantinedEvents(services.documents).entries(after):
+            if reached is not None and time.monotonic() >= until:
+                break
+            outcome = _outcome(intake, slot.value)
+            if outcome == "taken" and slot.revision is not None:
+                _remove(services, slot, slot.revision)
+            counts[outcome] += 1
+            reached = slot.path.rsplit("/", 1)[1]
+        else:
+            reached = None
+    finally:
+        _make_room(services, counts["taken"])
+    return msgspec.convert({**counts, "next": reached}, Replayed)
 
 
 def _outcome(intake: PredictionIntake, event: QuarantinedEvent) -> str:
@@ -47,3 +70,13 @@ def _remove(services: Services, slot: Stored[QuarantinedEvent], revision: str) -
         services.documents.commit([Delete(slot.path, revision)])
     except Conflict:  # somebody else replayed it, or it came again meanwhile
         return
+
+
+def _make_room(services: Services, taken: int) -> None:
+    """For as many new entries; if others are at it, that much less until it comes back by itself."""
+    if not taken:
+        return
+    now = services.clock()
+    room = QuarantinedEvents(services.documents).room(now)
+    with suppress(TransientError):
+        services.documents.commit([room.write(room.value.less(-taken, now))])

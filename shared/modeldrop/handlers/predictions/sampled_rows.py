@@ -37,14 +37,24 @@ def sample_events(events: Sequence[Event], threshold: int, keep: KeepRule) -> Sa
 
 
 def row_of_event(hash_of_id: int, event: Event, keep: KeepRule) -> Row:
-    """The row of an event; with fewer features where there are more than a row has room for."""
+    """The row of an event. Declared features always fit (``KeepRule``); of others, the first that do are kept."""
     if isinstance(event, LabelEvent):
-        return label_row(hash_of_id, SampledLabel(kept_value(event.label)))
+        return label_row(hash_of_id, SampledLabel(kept_value(event.label), _label_time(event)))
     kept = _kept(event, keep)
-    try:
+    if keep.declared:
         return prediction_row(hash_of_id, kept)
+    try:
+        row = prediction_row(hash_of_id, kept)
     except RowTooLarge:
         return prediction_row(hash_of_id, _narrowed(hash_of_id, kept))
+    # Rows that need not share their names must have room for them: nobody else pays for these.
+    fits = len(row.names) + len(row.values) <= MAX_ROW_BYTES
+    return row if fits else prediction_row(hash_of_id, _narrowed(hash_of_id, kept))
+
+
+def _label_time(event: LabelEvent) -> int | None:
+    """In milliseconds; not below 0, where later times would no longer be larger bytes."""
+    return None if event.labelled_at is None else max(0, milliseconds(event.labelled_at))
 
 
 def _kept(event: PredictionEvent, keep: KeepRule) -> SampledPrediction:

@@ -61,18 +61,18 @@ class ReferenceRows(msgspec.Struct, frozen=True):
 
 def read_rows(name: str, data: bytes, rule: KeepRule, limits: Limits = _USUAL) -> ReferenceRows:
     """The rows of a file by the ending of its name; raises InvalidInput with what is wrong (field: row, column)."""
-    is_csv, wanted = name.endswith(".csv"), known_types(rule)
+    is_csv, wanted = name.endswith(".csv"), set(known_types(rule)) if rule.declared else None
     if name.endswith(".parquet"):
         from modeldrop.handlers.reports.parquet_rows import json_lines_of_parquet  # noqa: PLC0415 - rare
 
-        data = json_lines_of_parquet(data, [*wanted, PREDICTION] if wanted else [])
+        data = json_lines_of_parquet(data, [] if wanted is None else [*sorted(wanted), PREDICTION])
     table = _csv_table(data) if is_csv else Table(partial(json_records, data), row_of_json)
     file_rows, first = _count(table.records(), limits.file_rows), next(table.records(), None)
     if first is None:
         raise refused("has no rows")
-    width = len(wanted) + 1 if wanted else len(_row(table, first, 1))
+    width = len(_row(table, first, 1)) if wanted is None else len(wanted) + 1
     threshold = _threshold(file_rows, min(limits.rows, limits.values // max(1, width)))
-    return ReferenceRows(_observe(_gather(table, threshold, set(wanted), 2 * limits.values), rule, is_csv), file_rows)
+    return ReferenceRows(_observe(_gather(table, threshold, wanted, 2 * limits.values), rule, is_csv), file_rows)
 
 
 def _csv_table(data: bytes) -> Table:
@@ -102,15 +102,15 @@ def _hash(number: int) -> int:
     return hash_id(f"row {number}")
 
 
-def _gather(table: Table, threshold: int, wanted: set[str], most_values: int) -> Cells:
-    """The raw values of the rows taken, by column; None where a row has none. With ``wanted`` only those columns."""
+def _gather(table: Table, threshold: int, wanted: set[str] | None, most_values: int) -> Cells:
+    """The raw values of the rows taken, by column; None where a row has none. Without ``wanted`` all columns."""
     cells: Cells = {}
     taken = values = 0
     for number, record in enumerate(table.records(), start=1):
         if threshold != LARGEST_HASH and _hash(number) > threshold:
             continue
         for name, value in _row(table, record, number).items():
-            if name == PREDICTION or ((name in wanted) if wanted else (name not in NOT_FEATURES)):
+            if name == PREDICTION or (name not in NOT_FEATURES if wanted is None else name in wanted):
                 _add(cells, name, value, taken)
         taken += 1
         values += len(cells)
@@ -139,10 +139,12 @@ def _observe(cells: Cells, rule: KeepRule, is_csv: bool) -> Observations:
     problems: list[FieldProblem] = []
     types = known_types(rule)
     predictions = cells.pop(PREDICTION, None)
-    if not cells:
-        raise refused("has none of the features the metadata declare" if types else "has no features")
+    if not cells and (types or predictions is None):  # where all is redacted, the predictions are left
+        raise refused(_nothing_to_compare(rule))
     columns = []
     for name in sorted(cells):
+        if rule.is_dropped(name):
+            continue
         values = _read(name, cells.pop(name), rule, is_csv, problems)
         columns.append(Column(name, types.get(name) or infer_type(values), values))
     prediction = None
@@ -152,6 +154,12 @@ def _observe(cells: Cells, rule: KeepRule, is_csv: bool) -> Observations:
     if problems:
         raise InvalidInput(problems)
     return Observations(columns, prediction)
+
+
+def _nothing_to_compare(rule: KeepRule) -> str:
+    if not rule.declared:
+        return "has no features"
+    return "has none of the features the metadata declare" if rule.kept else "all features are redacted, no predictions"
 
 
 def _read(name: str, cells: list[Any], rule: KeepRule, is_csv: bool, problems: list[FieldProblem]) -> list[object]:

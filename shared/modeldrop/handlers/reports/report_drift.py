@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from modeldrop.domain.model_head import ModelHead
-from modeldrop.domain.sampling.window_sample import WindowSample
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict, NotFound
+from modeldrop.handlers.reports.choose_baseline import Look
 from modeldrop.records.reports import DriftRecord, Reports, drift_path
 from modeldrop.records.stored import Stored
 from modeldrop.records.windows import WindowRecord, Windows
@@ -21,6 +21,8 @@ LATEST_WINDOWS = 1_000
 """Among so many windows of a model the latest one of a version is looked for."""
 MOST_LOOKS = 5
 MOST_AT_A_TICK = 10
+SETTLED_AFTER = timedelta(hours=1)
+"""A tick looks no more at a window that it has seen so long after its end: hardly anything comes any more."""
 
 
 def report_drift(
@@ -38,20 +40,21 @@ def report_drift(
     raise NotFound(f"{known.version} of {model} has no predictions in its latest windows")
 
 
-def report_latest_windows(services: Services, model: str) -> list[DriftRecord]:
-    """Reports on the latest windows of every version that serves: for a tick. The oldest first, up to the current one.
+def report_latest_windows(services: Services, head: ModelHead, windows_to_alarm: int) -> list[DriftRecord]:
+    """Reports on the latest windows of every version that serves: for a tick. The oldest first.
 
-    As many as an alarm takes and one more, which may just have begun; ten at most.
+    As many as an alarm takes and one more, which may not be over yet; ten at most.
     """
-    head = services.registry.head(model).value
-    count = min(MOST_AT_A_TICK, services.registry.policy(model).value.policy.drift.windows_to_alarm + 1)
+    count = min(MOST_AT_A_TICK, windows_to_alarm + 1)
     reports = []
     for version in serving_versions(head):
-        found = services.registry.version(model, version)
-        records = list(islice(windows_of(services, model, version), count))
-        for record in reversed(records if found else []):
-            assert found is not None
-            made = _report(services, head, found.value, record, even_if_empty=False)
+        latest = Windows(services.documents).records(head.model, version, page=2 * count)  # two versions serve at most
+        found = None  # read where a report is to be made
+        for record in reversed(list(islice(latest, count))):
+            made = _settled(services, record)
+            if made is None:
+                found = found or services.registry.version(head.model, version)
+                made = _report(services, head, found.value, record, even_if_empty=False) if found else None
             reports += [made] if made is not None else []
     return reports
 
@@ -102,18 +105,33 @@ def is_fresh(services: Services, looked_at: datetime) -> bool:
     return timedelta(0) <= services.clock() - looked_at < interval
 
 
+def _settled(services: Services, window: WindowRecord) -> DriftRecord | None:
+    """The report on a window that was looked at long enough after its end."""
+    if services.clock() < window.end + SETTLED_AFTER:
+        return None
+    old = Reports(services.documents).drift(*window_key(window))
+    is_settled = old is not None and old.value.complete and old.value.looked_at >= window.end + SETTLED_AFTER
+    return old.value if old is not None and is_settled else None
+
+
+def window_key(window: WindowRecord) -> tuple[str, str, datetime]:
+    """Model, version and start of a window of predictions."""
+    assert window.version is not None
+    return window.model, window.version, window.start
+
+
 def _report(
     services: Services, head: ModelHead, version: ModelVersion, window: WindowRecord, *, even_if_empty: bool
 ) -> DriftRecord | None:
     """The report; None where the window has no rows (it was opened, and what came after was lost)."""
-    reports = Reports(services.documents)
+    reports, now = Reports(services.documents), services.clock()
     old = reports.drift(version.model, version.version, window.start)
-    if old is not None and is_fresh(services, old.value.looked_at):
+    if old is not None and is_fresh(services, old.value.looked_at) and (old.value.complete or now < window.end):
         return old.value
     sample = Windows(services.documents).sample(version.model, version.version, window.start)
     if sample is None or not (sample.rows or even_if_empty):
         return None
-    new = _measured(services, head, version, window, sample, old)
+    new = _measured(services, head, version, Look(window, sample, now), old)
     path = drift_path(version.model, version.version, window.start)
     try:
         reports.commit((old or Stored(path, new)).write(new))
@@ -124,13 +142,8 @@ def _report(
 
 
 def _measured(
-    services: Services,
-    head: ModelHead,
-    version: ModelVersion,
-    window: WindowRecord,
-    sample: WindowSample,
-    old: Stored[DriftRecord] | None,
+    services: Services, head: ModelHead, version: ModelVersion, look: Look, old: Stored[DriftRecord] | None
 ) -> DriftRecord:
     from modeldrop.handlers.reports.measure_drift import measure_drift  # noqa: PLC0415 - loads numpy
 
-    return measure_drift(services, head, version, window, sample, old.value if old else None)
+    return measure_drift(services, head, version, look, old.value if old else None)

@@ -7,6 +7,7 @@ version over the same window and labels.
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -14,7 +15,7 @@ from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.policy import QualityPolicy
 from modeldrop.domain.quality.report import QualityReport, Yardsticks, quality_report
 from modeldrop.domain.sampling.hashing import LARGEST_HASH
-from modeldrop.domain.sampling.labels import LabelledSample, join_labels
+from modeldrop.domain.sampling.labels import LabelledSample, join_nearby
 from modeldrop.domain.sampling.payload import read_label, read_prediction
 from modeldrop.domain.sampling.window_sample import WindowSample
 from modeldrop.domain.versions import ModelVersion
@@ -26,7 +27,7 @@ from modeldrop.records.stored import Stored
 from modeldrop.records.windows import WindowRecord, Windows
 from modeldrop.wiring import Services
 
-FORMAT = 1
+FORMAT = 2
 MOST_LOOKS = 12
 """So many of the latest windows are looked at for one that has labels."""
 
@@ -66,6 +67,26 @@ def report_quality(
     return reports
 
 
+def latest_judged_qualities(services: Services, head: ModelHead, version: str, count: int) -> list[QualityRecord]:
+    """Reports on the version's latest windows whose labels are enough for a verdict, the newest first.
+
+    ``count`` at most. For a tick: only windows that labels have come for are looked at. Empty where there is no such
+    version.
+    """
+    windows, judged = Windows(services.documents), list[QualityRecord]()
+    found = None
+    for labels in islice(windows.label_records(head.model), MOST_LOOKS):
+        found = found or services.registry.version(head.model, version)
+        record = windows.record(head.model, version, labels.start) if found else None
+        if record is None or found is None:
+            continue
+        made = _report(services, head, found.value, record)
+        judged += [made] if made.verdict != "insufficient_data" else []
+        if len(judged) == count:
+            break
+    return judged
+
+
 def _versions(head: ModelHead, first: str) -> list[str]:
     previous = [head.previous.version] if head.previous else []
     return list(dict.fromkeys([first, *serving_versions(head), *previous]))
@@ -102,8 +123,9 @@ def _report(services: Services, head: ModelHead, version: ModelVersion, window: 
 def _measured(
     services: Services, head: ModelHead, version: ModelVersion, window: WindowRecord, old: QualityRecord | None
 ) -> QualityRecord:
-    policy = services.registry.policy(version.model).value.policy.quality
-    labels = _labels(services, window)
+    whole_policy = services.registry.policy(version.model).value.policy
+    policy = whole_policy.quality
+    labels = Windows(services.documents).labels_nearby(window, whole_policy.drift.window_seconds)
     joined = _joined(services, version.model, version.version, window, labels)
     yardsticks, whose = _yardsticks(services, head, version, window, labels, policy)
     inputs = _digest([FORMAT, joined.identity, policy, yardsticks, whose])
@@ -127,6 +149,7 @@ def _measured(
         zero_labels=report.zero_labels,
         metric=report.metric,
         value=report.value,
+        bounds=None if report.interval is None else list(report.interval),
         compared_with=report.compared_with,
         compared_version=None if report.compared_with is None else whose,
         expected=report.expected,
@@ -141,7 +164,7 @@ def _yardsticks(
     head: ModelHead,
     version: ModelVersion,
     window: WindowRecord,
-    labels: WindowSample,
+    labels: list[WindowSample],
     policy: QualityPolicy,
 ) -> tuple[Yardsticks, str | None]:
     """What the policy's metric is compared with, and which version that is of."""
@@ -152,23 +175,19 @@ def _yardsticks(
     if policy.metric is None or policy.max_drop is None or stable is None:
         return Yardsticks(), None
     measured = _plain_report(_joined(services, version.model, stable, window, labels), policy)
-    value = measured.values.get(policy.metric) if measured.n >= policy.min_labels else None
-    return (Yardsticks(), None) if value is None else (Yardsticks(baseline={policy.metric: value}), stable)
+    value, interval = measured.value, measured.interval
+    if value is None or interval is None or measured.n < policy.min_labels:
+        return Yardsticks(), None
+    return Yardsticks(baseline={policy.metric: value}, intervals={policy.metric: interval}), stable
 
 
 def _plain_report(joined: _Joined, policy: QualityPolicy) -> QualityReport:
     return quality_report(_pairs(joined), policy, Yardsticks(), joined.labelled.coverage)
 
 
-def _labels(services: Services, window: WindowRecord) -> WindowSample:
-    """The model's labels of that time; none is a sample too, and a whole one."""
-    found = Windows(services.documents).labels(window.model, window.start)
-    return found if found is not None else _no_rows(window)
-
-
-def _joined(services: Services, model: str, version: str, window: WindowRecord, labels: WindowSample) -> _Joined:
+def _joined(services: Services, model: str, version: str, window: WindowRecord, labels: list[WindowSample]) -> _Joined:
     sample = Windows(services.documents).sample(model, version, window.start) or _no_rows(window)
-    return _Joined(sample, join_labels(sample, labels), f"{fingerprint(sample)} {fingerprint(labels)}")
+    return _Joined(sample, join_nearby(sample, labels), " ".join(map(fingerprint, [sample, *labels])))
 
 
 def _no_rows(window: WindowRecord) -> WindowSample:
@@ -180,4 +199,5 @@ def _pairs(joined: _Joined) -> list[tuple[object, object]]:
 
 
 def _digest(parts: Iterable[object]) -> str:
-    return hashlib.sha256(msgspec.json.encode(list(parts))).hexdigest()
+    """Of maps in whatever order: Firestore gives their keys in another one each time."""
+    return hashlib.sha256(msgspec.json.encode(list(parts), order="deterministic")).hexdigest()

@@ -1,0 +1,1 @@
+"""Topics as channels and as targets, over any Publisher."""

@@ -1,0 +1,1 @@
+"""The outbox: news brought to the channels of policies."""

@@ -1,0 +1,1 @@
+"""Retraining: asked for, started, followed; and what people are proposed instead."""

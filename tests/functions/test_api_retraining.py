@@ -1,0 +1,280 @@
+"""Retraining, deliveries and ticks over the API: the rows, their pages, and who may ask for a retraining."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import functions_framework
+import pytest
+
+from modeldrop.domain.news import News
+from modeldrop.domain.retraining.episode import Episode, Run, TimeRange, TrainingRequest, episode_id
+from modeldrop.domain.retraining.state import RaisedAlarm, RetrainingState
+from modeldrop.domain.retraining.threshold import Proposal
+from modeldrop.records.heartbeats import Heartbeat, Heartbeats
+from modeldrop.records.outbox import Delivery, Outbox, dispatch, into_log, outgoing
+from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
+from modeldrop.records.retraining import Retraining, new_episode
+from modeldrop.settings import Settings
+from modeldrop.web.commands import Request, carry_out
+from modeldrop.web.problem import Problem
+from modeldrop.web.retraining import MOST_WAITING
+from modeldrop.wiring import Services, services
+from tests.functions.test_api import SOURCE
+from tests.handlers.control import FAST, MODEL, Control
+
+TARGET = "retrain: {target: {type: webhook, url: 'https://train.example.com/hook?key=1'}}\n"
+OPENED = datetime(2026, 3, 1, tzinfo=UTC)
+WINDOW = TimeRange(OPENED - timedelta(hours=2), OPENED)
+
+
+@pytest.fixture
+def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+    """A model with a live version and a place to train it; the function reads the same folder."""
+    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
+        monkeypatch.setenv(f"MODELDROP_{name}", value)
+    services.cache_clear()
+    control = Control(tmp_path)
+    control.policy(FAST + TARGET)
+    control.make_live("v1", 0.7, day=1)
+    yield control
+    services.cache_clear()
+
+
+@pytest.fixture
+def client(control: Control) -> Any:
+    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
+
+
+def bring_episodes(control: Control, number: int) -> None:
+    """Episodes from 1 on, a day after another."""
+    records = Retraining(control.services.documents)
+    for each in range(1, number + 1):
+        opened = OPENED + timedelta(days=each)
+        asked = TrainingRequest(
+            episode_id(MODEL, each, opened), MODEL, "v1", "concept_drift", "/v1/report", WINDOW, {"commit": "abc"}
+        )
+        episode = Episode(asked, "f1 fell", "modeldrop", opened, opened + timedelta(days=7), "airflow dag")
+        records.commit(new_episode(each, episode))
+
+
+# --- retraining ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_was_ever_asked_for(client: Any) -> None:
+    answer = client.get(f"/v1/models/{MODEL}/retraining").json
+    nothing = {"open": None, "alarms": {}, "without_gain": 0, "stopped": False, "declined": {}, "judging": None}
+    assert (answer["episodes"], answer["next"], answer["state"]) == ([], None, nothing)
+
+
+def test_an_episode_with_all_that_is_known_of_it(client: Any, control: Control) -> None:
+    bring_episodes(control, 1)
+    records = Retraining(control.services.documents)
+    slot = records.episode(MODEL, 1)
+    assert slot is not None
+    run = Run("run-7", "https://airflow.example.com/run-7", "running", "the DAG is paused")
+    changes = {
+        "status": "closed",
+        "run": run,
+        "ended_at": OPENED,
+        "closed_by": "v2",
+        "gain": True,
+        "outcome": "v2 came",
+    }
+    records.commit([slot.write(Episode(*(changes.get(n, getattr(slot.value, n)) for n in Episode.__struct_fields__)))])
+    (row,) = client.get(f"/v1/models/{MODEL}/retraining").json["episodes"]
+    assert row == {
+        "id": "fraud-20260302000000-1",
+        "cause": "concept_drift",
+        "why": "f1 fell",
+        "by": "modeldrop",
+        "version": "v1",
+        "status": "closed",
+        "target": "airflow dag",
+        "run": {"id": "run-7", "url": run.url, "state": "running", "why": "the DAG is paused"},
+        "opened_at": "2026-03-02T00:00:00Z",
+        "until": "2026-03-09T00:00:00Z",
+        "ended_at": "2026-03-01T00:00:00Z",
+        "closed_by": "v2",
+        "gain": True,
+        "outcome": "v2 came",
+        "window": {"start": "2026-02-28T22:00:00Z", "end": "2026-03-01T00:00:00Z"},
+        "report": "/v1/report",
+    }
+
+
+def test_what_is_remembered_of_a_model(client: Any, control: Control) -> None:
+    records = Retraining(control.services.documents)
+    alarms: Any = {"data_drift": RaisedAlarm("v1", OPENED, WINDOW.start, "amount moved")}
+    state = RetrainingState(alarms=alarms, without_gain=2, declined={"data_drift": "not yet"}, openings=[OPENED])
+    records.commit_about(records.state(MODEL), state)
+    said = client.get(f"/v1/models/{MODEL}/retraining").json["state"]
+    assert said["alarms"]["data_drift"]["why"] == "amount moved"
+    assert (said["without_gain"], said["declined"]) == (2, {"data_drift": "not yet"})
+    assert "openings" not in said
+
+
+def test_episodes_by_page_the_newest_first(client: Any, control: Control) -> None:
+    bring_episodes(control, 5)
+    seen, query = [], {"limit": 2}
+    while True:
+        page = client.get(f"/v1/models/{MODEL}/retraining", query_string=query).json
+        seen.append([row["id"].rpartition("-")[2] for row in page["episodes"]])
+        if page["next"] is None:
+            break
+        query["before"] = page["next"]
+    assert seen == [["5", "4"], ["3", "2"], ["1"]]
+
+
+def test_what_people_are_proposed_the_newest_first(client: Any, control: Control) -> None:
+    proposals, figures = Proposals(control.services.documents), Proposal(0.43, 0.2, 0.31, 0.2, 400, 500)
+    for number, version in enumerate(("v9", "v10")):
+        at = OPENED + timedelta(hours=number)
+        name = f"{version}-threshold-1"
+        record = ProposalRecord(name, MODEL, version, "0a", at, "package", 0.5, 0.5, figures, at)
+        open_ = proposals.open(MODEL)
+        waiting = proposals.find(MODEL, open_.value.name) if open_.value.name else None
+        proposals.commit(new_proposal(record, open_, waiting))
+    newest, before = client.get(f"/v1/models/{MODEL}/retraining").json["proposals"]
+    assert (newest["name"], newest["status"], newest["proposal"]["threshold"]) == ("v10-threshold-1", "proposed", 0.43)
+    assert "Approve v10-threshold-1 to apply it" in newest["text"]
+    assert (before["name"], before["status"]) == ("v9-threshold-1", "superseded")
+
+
+def test_somebody_asks_for_a_retraining(client: Any) -> None:
+    asked = client.post(f"/v1/models/{MODEL}:retrain", json={"why": "new data"}).json
+    answer = client.get(f"/v1/models/{MODEL}/retraining").json
+    (row,) = answer["episodes"]
+    assert asked["status"] == "accepted"
+    assert row["id"] in asked["reason"]
+    assert (row["cause"], row["why"], row["by"], row["status"]) == ("manual", "new data", "local operator", "requested")
+    assert (row["target"], answer["state"]["open"]) == ("webhook train.example.com", row["id"])
+    again = client.post(f"/v1/models/{MODEL}:retrain", json={}).json
+    assert (again["status"], row["id"] in again["reason"]) == ("refused", True)
+    assert "key=1" not in client.get(f"/v1/models/{MODEL}/retraining").text
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"why":7}', b'{"version":"v1"}', b'{"why":"' + b"a" * 1001 + b'"}'])
+def test_bodies_that_are_none(client: Any, body: bytes) -> None:
+    answer = client.post(f"/v1/models/{MODEL}:retrain", data=body, content_type="application/json")
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert client.get(f"/v1/models/{MODEL}/retraining").json["episodes"] == []
+
+
+@pytest.mark.parametrize(("who", "status"), [("ada", None), ("bob", 403), (None, 401)])
+def test_retraining_is_for_operators(control: Control, who: str | None, status: int | None) -> None:
+    settings = Settings(backend="local", data=control.data, auth="iam", operators="ada", approvers="bob")
+    reply = carry_out(Services(settings), MODEL, "retrain", Request("application/json", b"{}", who))
+    assert (reply.status if isinstance(reply, Problem) else None) == status
+
+
+# --- deliveries ------------------------------------------------------------------------------------------------
+
+
+def tell(control: Control, model: str, number: int, *, told: bool = False) -> None:
+    """News number so much of a model, in the outbox; with ``told`` in the log."""
+    outbox = Outbox(control.services.documents)
+    item = dispatch(model, News("drift", "v1", f"news {number}", "amount moved"), OPENED + timedelta(minutes=number))
+    path = f"outbox/{model}~{number + 1000:010d}~drift"
+    outbox.commit([outgoing(model, number + 1000, item)])
+    if told:
+        slot = outbox.find(path)
+        assert slot is not None
+        dead = Delivery("0a", "slack", "dead", 12, None, "503 Service Unavailable", OPENED)
+        done = [Delivery("0b", "email ada@example.com", "delivered", 1, at=OPENED), dead]
+        outbox.commit(into_log(slot, type(item)(item.model, item.news, item.at, item.expire_at, done)))
+
+
+def empty_outbox(control: Control) -> None:
+    outbox = Outbox(control.services.documents)
+    for slot in outbox.waiting():
+        outbox.commit(into_log(slot, slot.value)[1:])
+
+
+def test_who_was_told_what(client: Any, control: Control) -> None:
+    empty_outbox(control)
+    tell(control, MODEL, 1, told=True)
+    answer = client.get(f"/v1/models/{MODEL}/deliveries").json
+    (row,) = answer["deliveries"]
+    assert (answer["waiting"], answer["next"]) == ([], None)
+    assert (row["at"], row["kind"], row["version"], row["what"], row["why"], row["resolved"]) == (
+        "2026-03-01T00:01:00Z",
+        "drift",
+        "v1",
+        "news 1",
+        "amount moved",
+        False,
+    )
+    assert [(one["to"], one["status"], one["attempts"], one["error"]) for one in row["deliveries"]] == [
+        ("email ada@example.com", "delivered", 1, ""),
+        ("slack", "dead", 12, "503 Service Unavailable"),
+    ]
+
+
+def test_deliveries_by_page_the_newest_first(client: Any, control: Control) -> None:
+    for number in range(5):
+        tell(control, MODEL, number, told=True)
+    first = client.get(f"/v1/models/{MODEL}/deliveries?limit=3").json
+    rest = client.get(f"/v1/models/{MODEL}/deliveries", query_string={"limit": 3, "before": first["next"]}).json
+    assert [row["what"] for row in first["deliveries"]] == ["news 4", "news 3", "news 2"]
+    assert [row["what"] for row in rest["deliveries"]] == ["news 1", "news 0"]
+    assert rest["next"] is None
+
+
+def test_what_waits_is_this_models_alone_and_bounded(client: Any, control: Control) -> None:
+    empty_outbox(control)
+    for model in ("frau", "fraud-b", "fraude", "fraud0", "a", "z"):
+        tell(control, model, 0)
+    assert client.get(f"/v1/models/{MODEL}/deliveries").json["waiting"] == []
+    for number in range(MOST_WAITING + 1):
+        tell(control, MODEL, number)
+    waiting = client.get(f"/v1/models/{MODEL}/deliveries").json["waiting"]
+    assert [row["what"] for row in waiting] == [f"news {number}" for number in range(MOST_WAITING)]
+    assert {row["id"].split("~")[0] for row in waiting} == {MODEL}
+
+
+# --- ticks -----------------------------------------------------------------------------------------------------
+
+
+def test_ticks_that_come_and_one_that_does_not(client: Any, control: Control) -> None:
+    control.clock.now = datetime.now(UTC)
+    control.tick()
+    late = Heartbeat("retrain_tick", datetime.now(UTC) - timedelta(hours=4), 1.5, "incomplete", 7, 2, 3600.0)
+    Heartbeats(control.services.documents).beat(late)
+    health, retrain = client.get("/v1/ticks").json["ticks"]
+    fields = {"tick", "at", "seconds", "status", "models", "errors", "interval_seconds", "stale"}
+    assert health.keys() == retrain.keys() == fields
+    assert (health["tick"], health["status"], health["models"], health["errors"]) == ("health_tick", "ok", 1, 0)
+    assert (health["interval_seconds"], health["stale"]) == (60.0, False)
+    assert (retrain["tick"], retrain["status"], retrain["stale"]) == ("retrain_tick", "incomplete", True)
+    assert client.get("/v1/models").json["ticks"] == {"stale": ["retrain_tick"], "never": []}
+
+
+def test_a_health_tick_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
+        monkeypatch.setenv(f"MODELDROP_{name}", value)
+    services.cache_clear()
+    try:
+        client = functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
+        assert client.get("/v1/ticks").json == {"ticks": []}
+        assert client.get("/v1/models").json["ticks"] == {"stale": [], "never": ["health_tick"]}
+    finally:
+        services.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/models/nobody/retraining", 404),
+        ("/v1/models/nobody/deliveries", 404),
+        (f"/v1/models/{MODEL}/retraining?before=a/b", 400),
+        (f"/v1/models/{MODEL}/deliveries?before=a/b", 400),
+        (f"/v1/models/{MODEL}/deliveries?limit=0", 400),
+        (f"/v1/models/{MODEL}:retrain", 405),
+    ],
+)
+def test_problems(client: Any, path: str, status: int) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert answer.json["detail"]
