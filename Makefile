@@ -8,7 +8,7 @@ export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench bench-references faults fmt lock clean
+.PHONY: help setup demo test check up bench bench-references checkov faults deploy fmt lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,16 @@ bench-references: ## Make .venv-references with Evidently and whylogs (1 GB), to
 	@.venv-references/bin/python -m pip install --quiet -r tests/bench/references.txt
 	@touch .venv-references/installed
 
+checkov: ## Make .venv-checkov with checkov, which looks through infra/terraform in make test
+	@test -x .venv-checkov/bin/python || $(PYTHON) -m venv .venv-checkov
+	@.venv-checkov/bin/python -m pip install --quiet checkov==3.3.30
+
 faults: setup ## Seed faults into a copy of the code; every one must turn a test red
 	@$(BIN)/python -m tests.faults
+
+deploy: setup ## Deploy the functions and smoke-test them: PROJECT=... REGION=... (DRY_RUN=1 prints every command)
+	@test -n "$(PROJECT)" -a -n "$(REGION)" || { echo "make deploy PROJECT=... REGION=... [ONLY='api ...'] [DEPLOY_FLAGS=...] [DRY_RUN=1]"; exit 2; }
+	@$(BIN)/python infra/deploy/deploy.py --project=$(PROJECT) --region=$(REGION) $(if $(ONLY),--only $(ONLY)) $(DEPLOY_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 fmt: setup ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .
@@ -60,4 +68,4 @@ lock: setup ## Pin the requirements anew from pyproject.toml
 	@$(COMPILE) --extra=cli --extra=onnx --extra=parquet --extra=dev --constraint=requirements.txt --output-file=requirements-dev.txt pyproject.toml
 
 clean: ## Remove .venv and caches
-	@rm -rf $(VENV) .venv-references .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@rm -rf $(VENV) .venv-references .venv-checkov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

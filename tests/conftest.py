@@ -2,7 +2,8 @@
 
 A test that needs one says ``@pytest.mark.emulator("firestore")`` (also on a parameter) and gets it from the fixture
 ``firestore_host`` or ``pubsub_host``. Where it cannot run, such tests are left out and named at the end of the run;
-``REQUIRE_EMULATORS=1`` makes that a failure.
+``REQUIRE_EMULATORS=1`` makes that a failure. One that needs a program says ``@pytest.mark.program("terraform")``; the
+same holds for it, with ``REQUIRE_PROGRAMS=1``.
 """
 
 import os
@@ -12,9 +13,12 @@ from contextlib import contextmanager
 import pytest
 
 from modeldrop.localcloud.emulators import Missing, find_emulator, firestore_emulator, pubsub_emulator
+from tests.programs import HOW_TO_GET, find_program
 
-_LEFT_OUT = pytest.StashKey[dict[str, int]]()
-_MISSING = pytest.StashKey[dict[str, Missing]]()
+Need = tuple[str, str]
+"""emulator or program, and its name."""
+_LEFT_OUT = pytest.StashKey[dict[Need, int]]()
+_MISSING = pytest.StashKey[dict[Need, str]]()
 
 
 @pytest.fixture(scope="session")
@@ -33,13 +37,13 @@ def pubsub_host() -> Iterator[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out, of the tests selected otherwise, those whose emulator cannot run here."""
-    needed = {item: _emulators(item) for item in items}
-    found = {name: find_emulator(name) for name in sorted(set().union(*needed.values()))}
-    missing = {name: emulator for name, emulator in found.items() if isinstance(emulator, Missing)}
+    """Leaves out, of the tests selected otherwise, those that need what cannot run here."""
+    needed = {item: _needs(item) for item in items}
+    lacks = {need: _lack(*need) for need in sorted(set().union(*needed.values()))}
+    missing = {need: lack for need, lack in lacks.items() if lack is not None}
     left_out = [item for item in items if needed[item] & missing.keys()]
     config.stash[_MISSING] = missing
-    config.stash[_LEFT_OUT] = {name: sum(name in needed[item] for item in left_out) for name in missing}
+    config.stash[_LEFT_OUT] = {need: sum(need in needed[item] for item in left_out) for need in missing}
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not needed[item] & missing.keys()]
@@ -48,26 +52,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Names what was left out, and how to get it."""
     missing = config.stash.get(_MISSING, {})
-    if missing:
-        terminalreporter.section("left out: official emulators that cannot run here", yellow=True)
-    for name, emulator in missing.items():
-        terminalreporter.write_line(f"{config.stash[_LEFT_OUT][name]} tests. {emulator}")
+    for kind, title in (("emulator", "official emulators"), ("program", "programs")):
+        if any(need[0] == kind for need in missing):
+            terminalreporter.section(f"left out: {title} that cannot run here", yellow=True)
+        for need, lack in missing.items():
+            if need[0] == kind:
+                terminalreporter.write_line(f"{config.stash[_LEFT_OUT][need]} tests. {lack}")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fails the run over left-out tests where the emulators are required."""
+    """Fails the run over left-out tests where what they need is required."""
     accepted = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    if _emulators_are_required() and session.config.stash.get(_MISSING, {}) and session.exitstatus in accepted:
+    required = any(_is_required(kind) for kind, _ in session.config.stash.get(_MISSING, {}))
+    if required and session.exitstatus in accepted:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _emulators(item: pytest.Item) -> set[str]:
-    return {mark.args[0] for mark in item.iter_markers("emulator")}
+def _needs(item: pytest.Item) -> set[Need]:
+    return {(kind, mark.args[0]) for kind in ("emulator", "program") for mark in item.iter_markers(kind)}
 
 
-def _emulators_are_required() -> bool:
-    return os.environ.get("REQUIRE_EMULATORS", "") not in ("", "0")
+def _lack(kind: str, name: str) -> str | None:
+    """What keeps it from running here, and the remedy; None: nothing does."""
+    if kind == "program":
+        return None if find_program(name) else f"{name}: {HOW_TO_GET[name]}"
+    found = find_emulator(name)
+    return str(found) if isinstance(found, Missing) else None
+
+
+def _is_required(kind: str) -> bool:
+    return os.environ.get(f"REQUIRE_{kind.upper()}S", "") not in ("", "0")
 
 
 @contextmanager
