@@ -10,6 +10,7 @@ ModeldropError
 ├── TransientError         later it may work: raise it, and the event is delivered again
 │   ├── Conflict           a precondition failed: somebody was faster, read again and decide anew
 │   └── Unavailable        no answer, or "not now" (408, 429, 5xx): the effect may have happened
+│       └── NotAsked       not now, and nothing was sent: there was no effect
 └── ConfigurationError     a setting is missing or unknown: nothing starts
 """
 
@@ -70,6 +71,10 @@ class Conflict(TransientError):
 
 class Unavailable(TransientError):
     """No answer, or not now; whether the effect happened is unknown."""
+
+
+class NotAsked(Unavailable):
+    """Not now, and nothing was sent: what an earlier request led to is waited for first."""
 
 
 class ConfigurationError(ModeldropError):

@@ -232,7 +232,7 @@ class Trainer(Protocol):
     def start(self, request: TrainingRequest, *, again: datetime | None) -> Run:
         """Start the run whose key is the episode, or adopt the one there is; ``again``: when it was last asked before.
 
-        Raises Refused if the target never will; Unavailable leaves open whether it happened.
+        Raises Refused if the target will not; Unavailable leaves open whether it happened, unless it is NotAsked.
         """
 
     def observe(self, request: TrainingRequest, run: Run) -> Run | None:

@@ -19,7 +19,7 @@ from modeldrop.adapters.http.github_trainer import (
 from modeldrop.adapters.http.guarded_client import MOST_BODY, GuardedClient
 from modeldrop.domain.retraining.episode import Run
 from modeldrop.domain.targets import GithubTarget
-from modeldrop.errors import ModeldropError, Refused, Unavailable
+from modeldrop.errors import ModeldropError, NotAsked, Refused, Unavailable
 from tests.contract.trainer_system import BARE, BODY, EPISODE, OPENED, REQUEST, request
 from tests.servers.github import GithubServer, Workflow
 from tests.servers.json_api import Fault
@@ -179,7 +179,7 @@ def test_a_run_that_is_listed_late_is_waited_for(
         trainer.start(REQUEST, again=None)
     for passed in (0 * SECOND, 1 * SECOND, LISTED_WITHIN - SECOND):
         clock.now = OPENED + passed
-        with pytest.raises(Unavailable, match="is looked for"):
+        with pytest.raises(NotAsked, match="is looked for"):
             trainer.start(REQUEST, again=OPENED)
     server.list_all()
     assert trainer.start(REQUEST, again=OPENED) == accepted_run(server)
@@ -193,7 +193,7 @@ def test_what_never_arrived_is_sent_again_once_that_is_certain(
     with pytest.raises(Unavailable):
         trainer.start(REQUEST, again=None)
     clock.now = OPENED + LISTED_WITHIN - SECOND
-    with pytest.raises(Unavailable, match="is looked for"):
+    with pytest.raises(NotAsked, match="is looked for"):
         trainer.start(REQUEST, again=OPENED)
     assert server.runs == []
     clock.now = OPENED + LISTED_WITHIN
@@ -309,7 +309,7 @@ def test_only_runs_of_the_episodes_time_and_event_are_looked_at(
 def test_another_workflows_runs_are_not_looked_at(server: GithubServer, dispatching: GithubTrainer) -> None:
     server.workflows["other.yml"] = Workflow()
     server.start("other.yml", "workflow_dispatch", {"episode": EPISODE})
-    with pytest.raises(Unavailable, match="is looked for"):
+    with pytest.raises(NotAsked, match="is looked for"):
         dispatching.start(REQUEST, again=OPENED)
 
 

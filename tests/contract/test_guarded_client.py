@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -440,6 +441,32 @@ def test_nothing_secret_is_in_errors_or_logs(
     assert "Cannot POST" in texts[0]
     assert all(SECRET not in text for text in texts)
     assert SECRET not in "".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        f"no hook {SECRET}",
+        "no hook se.cr.et.99",
+        f'{{"path": "\\/services\\/T0AAAAAA\\/{SECRET}"}}',
+        f"no route %2Fservices%2FT0AAAAAA%2F{SECRET}",
+        f"no route /services/{SECRET.lower()}",
+        "wrong password for robot: s3cret:w0rd",
+        "wrong login robot:s3cret:w0rd",
+        "the key abcXYZ\\u002bdefgh9\\u003d is wrong",
+    ],
+)
+def test_a_part_of_a_secret_address_is_not_told_however_it_is_repeated(
+    client: GuardedClient, receiver: Receiver, echo: str
+) -> None:
+    login = b64encode(b"robot:s3cret:w0rd").decode()
+    receiver.then(Reply(404, echo.encode()))
+    url = f"{receiver.url}/services/T0AAAAAA/se.cr.et.99/{SECRET}?key=abcXYZ%2Bdefgh9%3D"
+    with pytest.raises(Refused) as refused:
+        accepted(client.send("POST", url, body=b"{}", headers={"Authorization": f"Basic {login}"}), "webhook")
+    for secret in ("T0AAAAAA", "se.cr.et", SECRET, SECRET.lower(), "s3cret", "w0rd", "abcXYZ", "defgh9"):
+        assert secret not in str(refused.value)
+    assert echo.split(maxsplit=1)[0][:2] in str(refused.value)
 
 
 def test_the_hidden_parts_are_not_shown_by_the_answer(client: GuardedClient, receiver: Receiver) -> None:

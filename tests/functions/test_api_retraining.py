@@ -12,6 +12,7 @@ from modeldrop.domain.news import News
 from modeldrop.domain.retraining.episode import Episode, Run, TimeRange, TrainingRequest, episode_id
 from modeldrop.domain.retraining.state import RaisedAlarm, RetrainingState
 from modeldrop.domain.retraining.threshold import Proposal
+from modeldrop.errors import Unavailable
 from modeldrop.records.heartbeats import Heartbeat, Heartbeats
 from modeldrop.records.outbox import Delivery, Outbox, dispatch, into_log, outgoing
 from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
@@ -20,6 +21,7 @@ from modeldrop.settings import Settings
 from modeldrop.web.commands import Request, carry_out
 from modeldrop.web.problem import Problem
 from modeldrop.web.retraining import MOST_WAITING
+from modeldrop.web.terminal import proposal_lines, tick_warnings
 from modeldrop.wiring import Services, services
 from tests.functions.test_api import SOURCE
 from tests.handlers.control import FAST, MODEL, Control
@@ -127,15 +129,20 @@ def test_episodes_by_page_the_newest_first(client: Any, control: Control) -> Non
     assert seen == [["5", "4"], ["3", "2"], ["1"]]
 
 
-def test_what_people_are_proposed_the_newest_first(client: Any, control: Control) -> None:
+def propose(control: Control, *versions: str) -> None:
+    """A threshold for each of them, one after the other."""
     proposals, figures = Proposals(control.services.documents), Proposal(0.43, 0.2, 0.31, 0.2, 400, 500)
-    for number, version in enumerate(("v9", "v10")):
+    for number, version in enumerate(versions):
         at = OPENED + timedelta(hours=number)
         name = f"{version}-threshold-1"
         record = ProposalRecord(name, MODEL, version, "0a", at, "package", 0.5, 0.5, figures, at)
         open_ = proposals.open(MODEL)
         waiting = proposals.find(MODEL, open_.value.name) if open_.value.name else None
         proposals.commit(new_proposal(record, open_, waiting))
+
+
+def test_what_people_are_proposed_the_newest_first(client: Any, control: Control) -> None:
+    propose(control, "v9", "v10")
     newest, before = client.get(f"/v1/models/{MODEL}/retraining").json["proposals"]
     assert (newest["name"], newest["status"], newest["proposal"]["threshold"]) == ("v10-threshold-1", "proposed", 0.43)
     assert "Approve v10-threshold-1 to apply it" in newest["text"]
@@ -248,17 +255,57 @@ def test_ticks_that_come_and_one_that_does_not(client: Any, control: Control) ->
     assert (health["tick"], health["status"], health["models"], health["errors"]) == ("health_tick", "ok", 1, 0)
     assert (health["interval_seconds"], health["stale"]) == (60.0, False)
     assert (retrain["tick"], retrain["status"], retrain["stale"]) == ("retrain_tick", "incomplete", True)
-    assert client.get("/v1/models").json["ticks"] == {"stale": ["retrain_tick"], "never": []}
+    assert client.get("/v1/models").json["ticks"] == {
+        "stale": ["retrain_tick"],
+        "never": ["outbox_tick"],
+        "incomplete": ["retrain_tick"],
+        "oldest_news": None,
+    }
 
 
-def test_a_health_tick_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_news_that_wait_for_long(client: Any, control: Control) -> None:
+    empty_outbox(control)
+    outbox = Outbox(control.services.documents)
+    now = datetime.now(UTC).replace(microsecond=0)
+    for number, minutes in enumerate((1, 14)):
+        item = dispatch(MODEL, News("drift", "v1", "drift", "amount moved"), now - timedelta(minutes=minutes))
+        outbox.commit([outgoing(MODEL, number, item)])
+    assert client.get("/v1/models").json["ticks"]["oldest_news"] is None
+    for number in range(120):  # more than a page before it
+        item = dispatch("aaa", News("drift", "v1", "drift", "amount moved"), now)
+        outbox.commit([outgoing("aaa", number, item)])
+    oldest = now - timedelta(minutes=16)
+    outbox.commit([outgoing("zzz", 1, dispatch("zzz", News("drift", "v1", "drift", "amount moved"), oldest))])
+    assert client.get("/v1/models").json["ticks"]["oldest_news"] == oldest.isoformat().replace("+00:00", "Z")
+
+
+def test_what_is_said_of_ticks_and_proposals_on_a_terminal(client: Any, control: Control) -> None:
+    ticks = {"stale": ["a"], "never": ["b"], "incomplete": ["c"], "oldest_news": "2026-03-01T00:00:00Z"}
+    for line, word in zip(
+        tick_warnings({"ticks": ticks}), ("a has not", "b has never", "c could not", "2026-03-01"), strict=True
+    ):
+        assert line.startswith("warning: ")
+        assert word in line
+    assert tick_warnings({"ticks": {"stale": [], "never": [], "incomplete": [], "oldest_news": None}}) == []
+    propose(control, "v9", "v10")
+    newest, before = proposal_lines(client.get(f"/v1/models/{MODEL}/retraining").json)
+    assert newest.startswith("v10-threshold-1 is proposed: ")
+    assert newest.endswith("Approve v10-threshold-1 to apply it")
+    assert before == "v9-threshold-1 is superseded: v10-threshold-1 took its place"
+    for table in (tick_warnings, proposal_lines):
+        with pytest.raises(Unavailable):
+            table({"models": []})
+
+
+def test_ticks_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
         monkeypatch.setenv(f"MODELDROP_{name}", value)
     services.cache_clear()
     try:
         client = functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
         assert client.get("/v1/ticks").json == {"ticks": []}
-        assert client.get("/v1/models").json["ticks"] == {"stale": [], "never": ["health_tick"]}
+        never = client.get("/v1/models").json["ticks"]["never"]
+        assert never == ["health_tick", "outbox_tick", "retrain_tick"]
     finally:
         services.cache_clear()
 

@@ -1,7 +1,6 @@
 """The outbox's delivery, with real receivers: once if all goes well, at least once whatever happens, never for ever."""
 
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -16,7 +15,6 @@ import msgspec
 import pytest
 
 from modeldrop.adapters.http.guarded_client import GuardedClient
-from modeldrop.domain.backoff import MOST_ATTEMPTS
 from modeldrop.domain.news import AnyKind, Kind, News
 from modeldrop.handlers.outbox.deliver_news import deliver_news
 from modeldrop.handlers.outbox.tally import DeliveryReport
@@ -302,85 +300,6 @@ def test_a_channel_that_hangs_keeps_nobody_waiting(control: Control, receiver: R
     assert len(other.received) == 30
 
 
-def fail_until_dead(control: Control) -> None:
-    for _ in range(MOST_ATTEMPTS):
-        deliver_news(control.services)
-        control.clock.forward(3600)
-
-
-def test_what_fails_too_often_is_given_up_and_the_others_hear_of_it(
-    control: Control, receiver: Receiver, other: Receiver, caplog: pytest.LogCaptureFixture
-) -> None:
-    notify(control, hook(receiver, "drift"), hook(other, "promoted"))
-    receiver.always(Reply(500, body=b"out of order"))
-    name = tell(control, 1)
-    with caplog.at_level(logging.ERROR, "modeldrop"):
-        fail_until_dead(control)
-    [delivery] = told(control)[name].deliveries or []
-    assert (delivery.status, delivery.attempts) == ("dead", MOST_ATTEMPTS)
-    assert "out of order" in delivery.error
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert name in caplog.text
-    deliver_news(control.services)
-    [request] = other.received
-    alert = request.json()
-    assert (alert["kind"], alert["version"], alert["resolved"]) == ("undelivered", "v1", False)
-    assert "drift 1: not told to webhook 127.0.0.1" in alert["what"]
-    assert "out of order" in alert["why"]
-    assert "because" in alert["why"]
-    assert alert["id"] != name
-    assert len(receiver.received) == MOST_ATTEMPTS  # the alert is not for the one that is dead
-    assert waiting(control) == []
-
-
-def test_what_is_refused_is_given_up_at_once(control: Control, receiver: Receiver, other: Receiver) -> None:
-    notify(control, hook(receiver, "drift"), hook(other, "promoted"))
-    receiver.always(Reply(404))
-    name = tell(control, 1)
-    assert deliver_news(control.services).dead == 1
-    assert statuses(told(control)[name]) == ["dead"]
-    assert deliver_news(control.services).delivered == 1
-    assert other.received[0].json()["kind"] == "undelivered"
-
-
-def test_an_alert_that_cannot_be_told_makes_no_further_one(
-    control: Control, receiver: Receiver, other: Receiver
-) -> None:
-    notify(control, hook(receiver, "drift"), hook(other, "promoted"))
-    receiver.always(Reply(404))
-    other.always(Reply(404))
-    tell(control, 1)
-    for _ in range(4):
-        deliver_news(control.services)
-    assert (len(receiver.received), len(other.received)) == (1, 1)
-    assert waiting(control) == []
-    assert sorted(item.news.kind for item in told(control).values()) == ["drift", "undelivered"]
-
-
-def test_there_is_no_alert_where_nobody_else_could_hear_it(control: Control, receiver: Receiver) -> None:
-    notify(control, hook(receiver))
-    receiver.always(Reply(410))
-    tell(control, 1)
-    deliver_news(control.services)
-    assert waiting(control) == []
-    assert len(told(control)) == 1
-
-
-def test_a_channel_taken_out_of_the_policy_is_not_told_any_more(
-    control: Control, receiver: Receiver, other: Receiver
-) -> None:
-    notify(control, hook(receiver), hook(other))
-    receiver.always(Reply(500))
-    name = tell(control, 1)
-    deliver_news(control.services)
-    notify(control, hook(other))
-    assert deliver_news(control.services).dead == 1
-    deliveries = told(control)[name].deliveries or []
-    assert sorted((d.status, d.error) for d in deliveries) == [("dead", "no longer in the policy"), ("delivered", "")]
-    deliver_news(control.services)
-    assert (len(receiver.received), len(other.received)) == (1, 1)  # whoever took it out knows
-
-
 def test_a_channel_that_chooses_otherwise_is_told_what_was_on_its_way(control: Control, receiver: Receiver) -> None:
     notify(control, hook(receiver, "drift"))
     receiver.then(Reply(500))
@@ -418,17 +337,6 @@ def test_news_that_resolve_nothing_do_not_wait_for_each_other(control: Control, 
     second = tell(control, 3, "drift")
     deliver_news(control.services)
     assert Counter(ids(receiver)) == {first: 2, unhealthy: 1, second: 1}
-
-
-def test_an_alarm_that_is_given_up_holds_back_nothing(control: Control, receiver: Receiver) -> None:
-    notify(control, hook(receiver))
-    receiver.then(Reply(404))
-    tell(control, 1)
-    over = tell(control, 2, resolved=True)
-    deliver_news(control.services)
-    assert len(receiver.received) == 1
-    deliver_news(control.services)
-    assert ids(receiver)[1:] == [over]
 
 
 def test_five_hundred_news_of_many_models(control: Control, receiver: Receiver) -> None:
@@ -492,24 +400,6 @@ class FailsFor:
         if path == self._path:
             raise Unavailable("not now")
         return self._real.get(path)
-
-
-@pytest.mark.parametrize(
-    ("channel", "reason"),
-    [
-        ({"type": "email", "to": ["a@b.example"], "on": ALL}, "MODELDROP_SMTP_URL"),
-        ({"type": "slack", "on": ALL}, "MODELDROP_SLACK_WEBHOOK"),
-        ({"type": "slack", "on": ALL, "webhook": "env:MODELDROP_SECRET_NOT_THERE"}, "MODELDROP_SECRET_NOT_THERE"),
-        ({"type": "webhook", "on": ALL, "url": "https://10.0.0.1/hook"}, "10.0.0.1"),
-    ],
-)
-def test_what_is_not_set_up_says_so(control: Control, channel: dict[str, Any], reason: str) -> None:
-    notify(control, channel)
-    name = tell(control, 1)
-    assert deliver_news(control.services).dead == 1
-    [delivery] = told(control)[name].deliveries or []
-    assert delivery.status == "dead"
-    assert reason in delivery.error
 
 
 def test_an_item_somebody_else_has_claimed_is_theirs(control: Control, receiver: Receiver) -> None:

@@ -260,7 +260,9 @@ def test_a_part_of_a_day_raises_no_alarm(control: Control) -> None:
         take(control.services, of_the_day("v1", 24 * day, 24 * day + 2, 400))
         made = report(control)
         assert (made.verdict, made.complete, made.alarm.data) == ("drifted", False, False)
-        assert all(sighting.alarmed is None for sighting in drift_sightings(control.services, made))
+        assert not any(
+            sighting.alarmed or sighting.well for sighting in drift_sightings(control.services, made, [made])
+        )
         assert set(list(made.alarm.windows.values())[:-1]) <= {"ok"}
         take(control.services, of_the_day("v1", 24 * day + 2, 24 * day + 23.9, 2400))
     control.clock.now = midnight() + 3 * DAY + HOUR
@@ -312,7 +314,9 @@ def test_a_window_that_is_not_over_may_be_the_last_of_an_alarm_but_ends_none(con
     take(control.services, events(0, 300, moved=3.0) + events(1, 300, moved=3.0) + events(2, 300, moved=moved))
     made = report_drift(control.services, MODEL, version="v1", window=hour(2))
     assert (made.complete, made.alarm.data) == (False, True)
-    assert {sighting.alarmed for sighting in drift_sightings(control.services, made)} == {True if moved else None}
+    sightings = drift_sightings(control.services, made, [made])
+    assert {sighting.alarmed for sighting in sightings} == {bool(moved)}
+    assert all(sighting.well == {} for sighting in sightings)  # it ends none
 
 
 def test_windows_that_are_a_day_apart_follow_one_another(control: Control) -> None:

@@ -37,7 +37,7 @@ def opened(control: Control, airflow: AirflowServer) -> str:
 
 def target(airflow: AirflowServer, **fields: Any) -> AirflowTarget:
     login = {"username": "robot", "password": "env:MODELDROP_SECRET_AIRFLOW"}
-    return AirflowTarget(airflow.url, "train", api="v1", **(login | fields))
+    return AirflowTarget(airflow.url, **({"dag": "train", "api": "v1"} | login | fields))
 
 
 def runs(airflow: AirflowServer) -> dict[str, Any]:
@@ -72,6 +72,7 @@ def test_a_run_that_failed_ends_the_episode(control: Control, airflow: AirflowSe
     ended = episode(control)
     assert (ended.status, ended.run.state, ended.outcome) == (FAILED, "failed", "the DAG run failed")
     assert (state(control).open, state(control).without_gain, orders(control)) == (None, 1, {})
+    assert (state(control).without_version, ended.accepted_at is not None) == (opened, True)
     assert [item.news.what for item in told(control)] == ["retraining failed"]
     assert a_minute_later(control) == {}
 
@@ -166,9 +167,14 @@ class Crashing:
 
 
 def test_the_target_of_a_run_leaves_the_policy(control: Control, airflow: AirflowServer, opened: str) -> None:
+    """Or is another one by now: the run is where it was started, and goes on there."""
     carry_out(control.services)
-    set_target(control, None)
-    assert a_minute_later(control) == {opened: "failed: the target is no longer in the policy"}
+    for left in (None, target(airflow, dag="train_again")):
+        set_target(control, left)
+        assert a_minute_later(control) == {opened: "running"}
+    runs(airflow)[opened]["state"] = "success"
+    assert a_minute_later(control) == {opened: "succeeded"}
+    assert (episode(control).status, list(airflow.dags)) == (SUCCEEDED, ["train"])
 
 
 def test_what_a_look_does_not_tell_of_stays_known(control: Control, airflow: AirflowServer, opened: str) -> None:

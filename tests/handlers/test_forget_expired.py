@@ -6,13 +6,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from modeldrop.domain.news import News
 from modeldrop.domain.policy import DriftPolicy
 from modeldrop.errors import Conflict, FieldProblem, Unavailable
 from modeldrop.events.prediction_events import Poison
 from modeldrop.handlers.quarantine import quarantine_event, quarantine_poison, quarantine_upload
-from modeldrop.handlers.reports.forget_expired import EVENTS_AT_ONCE, WINDOWS_AT_ONCE, forget_expired
+from modeldrop.handlers.reports.forget_expired import EVENTS_AT_ONCE, NEWS_AT_ONCE, WINDOWS_AT_ONCE, forget_expired
 from modeldrop.handlers.reports.report_quality import report_quality
 from modeldrop.ports import Create, Replace, Write
+from modeldrop.records.outbox import KEPT, Outbox, dispatch, into_log, outgoing
 from modeldrop.records.windows import RETENTION, Windows, new_window
 from modeldrop.wiring import Services
 from tests.handlers.control import MODEL, Control
@@ -120,6 +122,20 @@ def test_a_backlog_is_worked_off_in_one_call_the_oldest_first(control: Control) 
     assert forget_expired(control.services, MODEL) == 0
 
 
+def test_news_that_were_told_go_after_a_month_and_those_that_wait_stay(control: Control) -> None:
+    outbox = Outbox(control.services.documents)
+    told_at = [WINDOW + number * HOUR for number in range(2 * NEWS_AT_ONCE)]
+    for number, moment in enumerate([*told_at, WINDOW]):
+        outbox.commit([outgoing(MODEL, number, dispatch(MODEL, News("drift", "v1", "drift", "moved"), moment))])
+    for slot in outbox.waiting()[:-1]:
+        outbox.commit(into_log(slot, slot.value))
+    assert at(control, WINDOW + KEPT - MOMENT) == 0
+    assert at(control, told_at[1] + KEPT) == 2
+    assert at(control, told_at[-2] + KEPT) == 2 * NEWS_AT_ONCE - 3
+    assert [item.at for _, item in outbox.log(MODEL)] == [told_at[-1]]
+    assert len(outbox.waiting()) == 1
+
+
 # --- the quarantine --------------------------------------------------------------------------------------------
 
 
@@ -152,7 +168,7 @@ def test_a_quarantine_is_gone_through_once_around(full: Control) -> None:
     for _ in range(5):
         full.clock.forward(1e-3)
         assert forget_expired(services, MODEL) == 0
-    pages_each = 4 + (begin - 100) // EVENTS_AT_ONCE + 2  # windows and reports; two that are not full
+    pages_each = 5 + (begin - 100) // EVENTS_AT_ONCE + 2  # windows, reports and news; two that are not full
     assert store.calls == {"list": store.calls["list"]}
     assert store.calls["list"] <= 5 * pages_each
 

@@ -75,3 +75,21 @@ def test_the_interval_is_the_one_that_is_set_and_stale_is_what_stays_away(contro
     assert heartbeat(control).interval_seconds == 10.0
     assert not heartbeat(control).is_stale(control.clock.now + timedelta(seconds=60))
     assert heartbeat(control).is_stale(control.clock.now + timedelta(seconds=60.1))
+
+
+def test_a_clock_that_was_ahead_does_not_keep_the_tick_from_showing(control: Control) -> None:
+    control.clock.forward(86_400)
+    control.tick()
+    control.clock.forward(-86_400)
+    assert heartbeat(control).is_stale(control.clock.now)  # until it comes again
+    control.tick()
+    assert heartbeat(control).at == control.clock.now
+    assert not heartbeat(control).is_stale(control.clock.now)
+
+
+def test_of_two_that_end_at_once_the_later_stays(control: Control) -> None:
+    control.tick()
+    latest = heartbeat(control)
+    control.clock.forward(-latest.interval_seconds)
+    control.tick()
+    assert heartbeat(control) == latest

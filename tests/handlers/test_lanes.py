@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from modeldrop.handlers.outbox.lanes import MOST_OF_A_LANE, WORKERS, Lanes, Outcome
+from modeldrop.handlers.outbox.lanes import MOST_OF_A_LANE, MOST_STUMBLES, WORKERS, Lanes, Outcome
 
 
 @dataclass
@@ -103,6 +103,33 @@ def test_a_lane_that_failed_gets_nothing_any_more() -> None:
             lanes.put("lane", Work(str(number), notes))
     assert notes[0] == "run first"
     assert Counter(notes[1:]) == Counter(f"skip {number}" for number in range(5))
+
+
+def test_a_lane_that_stumbles_is_closed_after_several_in_a_row() -> None:
+    notes: list[str] = []
+    with Lanes(soon()) as lanes:
+        for number in range(MOST_STUMBLES + 5):
+            lanes.put("lane", Work(str(number), notes, lambda: "stumbles"))
+    assert notes[:MOST_STUMBLES] == [f"run {number}" for number in range(MOST_STUMBLES)]
+    left = range(MOST_STUMBLES, MOST_STUMBLES + 5)
+    assert Counter(notes[MOST_STUMBLES:]) == Counter(f"skip {number}" for number in left)
+
+
+def test_a_lane_that_stumbles_now_and_then_goes_on_with_one_worker_until_it_works() -> None:
+    notes: list[str] = []
+    with Lanes(soon()) as lanes:
+        for number in range(5 * MOST_STUMBLES):
+            lanes.put("lane", Work(str(number), notes, lambda n=number: "stumbles" if n % MOST_STUMBLES else "works"))
+    assert Counter(notes) == Counter(f"run {number}" for number in range(5 * MOST_STUMBLES))
+
+
+def test_a_failure_closes_a_lane_that_stumbled() -> None:
+    notes: list[str] = []
+    outcomes: list[Outcome] = ["stumbles", "stumbles", "fails"]
+    with Lanes(soon()) as lanes:
+        for number in range(5):
+            lanes.put("lane", Work(str(number), notes, lambda: outcomes.pop(0) if outcomes else "works"))
+    assert Counter(notes) == Counter(["run 0", "run 1", "run 2", "skip 3", "skip 4"])
 
 
 def test_what_says_nothing_of_its_lane_leaves_it_as_it_was() -> None:

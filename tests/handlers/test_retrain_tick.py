@@ -4,83 +4,41 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from modeldrop.domain.retraining.episode import Episode
 from modeldrop.domain.retraining.state import RetrainingState
 from modeldrop.domain.versions import Status
 from modeldrop.errors import Unavailable
-from modeldrop.handlers.retrain_tick import RetrainReport, in_turn, retrain_tick
+from modeldrop.handlers.retrain_tick import in_turn, retrain_tick
 from modeldrop.handlers.retraining.ask_retraining import ask_retraining
 from modeldrop.ports import Write
 from modeldrop.records.heartbeats import Heartbeats
 from modeldrop.records.retraining import Retraining
+from modeldrop.records.windows import Windows
 from tests.handlers.control import FAST, MODEL, Control, metadata
-from tests.handlers.prediction_log import NOW, between
-from tests.handlers.reporting import HOUR, bring_reference, events, hour, reference_csv, take
-from tests.handlers.test_report_quality import answers, labels
-
-POLICY = FAST + "retrain: {cooldown_seconds: 3600, target: {type: webhook, url: 'https://train.example.com/'}}\n"
-SCORED = {"features": {"amount": {"type": "numeric"}, "country": {"type": "categorical"}}}
-BEGAN = [("data drift", False), ("prediction drift", False), ("a new threshold is proposed", False)]
+from tests.handlers.prediction_log import between
+from tests.handlers.reporting import HOUR, events, hour, take
+from tests.handlers.test_report_quality import labels
+from tests.handlers.watching import (
+    BEGAN,
+    POLICY,
+    drift_away,
+    drop,
+    episodes,
+    is_accepted,
+    label,
+    serve_v1,
+    set_policy,
+    state,
+    tick,
+    told,
+)
 
 
 @pytest.fixture
 def live(control: Control) -> Control:
-    """v1 serves, and brought a reference."""
-    control.clock.now = NOW
-    set_policy(control, POLICY)
-    bring_reference(control, reference_csv(events(-1, 1_000)))
-    drop(control, "v1", 0.5, 1)
-    return control
-
-
-def set_policy(control: Control, text: str) -> None:
-    control.policy(text)
-    control.tell(f"policies/{MODEL}.yaml")
-
-
-def drop(control: Control, version: str, f1: float, day: int, **changes: Any) -> None:
-    control.drop(version, f1, day, **(SCORED | changes))
-    control.tell_version(version)
-    control.settle()
-
-
-def tick(control: Control, number: int) -> RetrainReport:
-    """A tick when the ``number``-th window has just ended."""
-    control.clock.now = max(control.clock.now, hour(number + 1)) + timedelta(minutes=5)
-    report = retrain_tick(control.services)
-    assert (report.status, report.errors) == ("ok", {})
-    return report
-
-
-def state(control: Control) -> RetrainingState:
-    return Retraining(control.services.documents).state(MODEL).value
-
-
-def episodes(control: Control) -> list[Episode]:
-    return [episode for _, episode in Retraining(control.services.documents).episodes(MODEL)]
-
-
-def told(control: Control, *kinds: str) -> list[tuple[str, bool]]:
-    return [(news.what, news.resolved) for news in control.news if news.kind in (kinds or ("drift", "retraining"))]
-
-
-def label(control: Control, number: int, version: str, labelled: int | None = None) -> list[dict[str, Any]]:
-    """A window whose answers prove wrong three times of ten; what was said."""
-    said = answers(number, 400, version, wrong=3)
-    take(control.services, said + labels(said, wrong=3)[:labelled])
-    return said
-
-
-def drift_away(control: Control) -> str:
-    """Two windows that drifted; the episode that was opened."""
-    for number in (0, 1):
-        take(control.services, events(number, 600, moved=4.0))
-        report = tick(control, number)
-    return report.opened[MODEL]
+    return serve_v1(control)
 
 
 # --- alarms ----------------------------------------------------------------------------------------------------
@@ -118,6 +76,12 @@ def test_a_window_that_is_not_over_may_raise_it_but_does_not_end_it(live: Contro
         live.clock.forward(61)
     assert told(live, "drift") == BEGAN
     tick(live, 2)
+    assert told(live, "drift") == BEGAN  # one that is well is not two
+    take(live.services, events(3, 600)[:1800])
+    live.clock.now = hour(3) + timedelta(minutes=50)
+    retrain_tick(live.services)
+    assert told(live, "drift") == BEGAN
+    tick(live, 3)
     assert told(live, "drift")[len(BEGAN) :] == [("data drift is over", True), ("prediction drift is over", True)]
 
 
@@ -126,10 +90,35 @@ def test_it_is_told_once_and_its_end_as_well(live: Control) -> None:
     for _ in range(3):
         tick(live, 1)
     assert told(live, "drift") == BEGAN
-    take(live.services, events(2, 600))
-    tick(live, 2)
+    for number in (2, 3):
+        take(live.services, events(number, 600))
+        tick(live, number)
     assert told(live, "drift") == [*BEGAN, ("data drift is over", True), ("prediction drift is over", True)]
     assert state(live).alarms == {}
+
+
+def test_drift_that_comes_and_goes_is_one_alarm(live: Control) -> None:
+    """Two windows drifted, one well, over a day: told once, not forty times."""
+    for number in range(12):
+        take(live.services, events(number, 400, moved=0.0 if number % 3 == 2 else 4.0))
+        tick(live, number)
+    assert told(live, "drift") == BEGAN
+    for number in (12, 13):
+        take(live.services, events(number, 400))
+        tick(live, number)
+    assert len(told(live, "drift")) == len(BEGAN) + 2
+
+
+def test_windows_that_no_tick_looked_at_count_as_well(live: Control) -> None:
+    """The scheduler stood still, or time ran out before it was this model's turn."""
+    seen: list[tuple[str, bool]] = []
+    for first, moved in ((0, 4.0), (3, 0.0), (6, 4.0)):
+        live.clock.now = hour(first + 3)
+        for number in range(first, first + 3):
+            take(live.services, events(number, 400, moved=moved))
+        tick(live, first + 2)
+        seen, new = told(live, "drift"), told(live, "drift")[len(seen) :]
+        assert {resolved for what, resolved in new if what.startswith("data drift")} == {moved == 0.0}
 
 
 def test_a_version_that_no_longer_serves_takes_its_alarms_with_it(live: Control) -> None:
@@ -219,6 +208,7 @@ def test_a_version_that_was_rejected_closes_it_without_gain(live: Control) -> No
 
 def test_one_that_nothing_comes_of_expires(live: Control) -> None:
     drift_away(live)
+    is_accepted(live)
     live.clock.forward(7 * 86_400)
     opened = tick(live, 1).opened[MODEL]  # the alarm still stands
     following, expired = episodes(live)
@@ -239,7 +229,7 @@ def test_it_stops_after_three_without_gain_and_somebody_is_told_once(live: Contr
     assert told(live, "retraining").count(("retraining has stopped", False)) == 1
 
 
-def test_the_same_labels_open_no_second_episode(live: Control) -> None:
+def test_a_few_labels_more_open_no_second_episode(live: Control) -> None:
     set_policy(live, POLICY + "quality: {metric: f1, min: 0.9, min_labels: 50}\n")
     label(live, 0, "v1")
     said = label(live, 1, "v1", labelled=200)
@@ -249,8 +239,32 @@ def test_the_same_labels_open_no_second_episode(live: Control) -> None:
     tick(live, 2)
     assert tick(live, 3).opened == {}
     assert state(live).declined["concept_drift"] == "no labels have come since the last one"
-    take(live.services, labels(said[200:], wrong=3))
-    assert tick(live, 4).opened != {}
+    for number, some in enumerate((said[200:201], said[201:249]), start=4):
+        take(live.services, labels(some, wrong=3))
+        assert tick(live, number).opened == {}
+    assert state(live).declined["concept_drift"].startswith("49 labels have come since the last one, of 50")
+    take(live.services, labels(said[249:250], wrong=3))
+    assert tick(live, 6).opened != {}
+
+
+def test_labels_that_are_forgotten_open_none(live: Control) -> None:
+    set_policy(live, POLICY + "quality: {metric: f1, min: 0.9, min_labels: 50}\n")
+    for number in (0, 1):
+        label(live, number, "v1")
+    opened = tick(live, 1).opened[MODEL]
+    drop(live, "v2", 0.1, 2, lineage={"run_id": opened})
+    tick(live, 1)
+    live.clock.forward(92 * 86_400)
+    Windows(live.services.documents).forget_expired(MODEL, live.clock.now)
+    assert list(Windows(live.services.documents).label_records(MODEL)) == []
+    for _ in range(2):
+        assert retrain_tick(live.services).opened == {}
+    assert ask_retraining(live.services, MODEL, by="ann").status == "accepted"  # a person's word, and still no labels
+    drop(live, "v3", 0.1, 3, lineage={"run_id": episodes(live)[0].id})
+    for _ in range(3):
+        live.clock.forward(86_400)
+        assert retrain_tick(live.services).opened == {}
+    assert state(live).declined["concept_drift"] == "no labels have come since the last one"
 
 
 def test_a_version_that_is_ill_is_a_cause(live: Control) -> None:

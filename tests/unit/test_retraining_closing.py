@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from modeldrop.domain.retraining.closing import came_of, gained, why_no_gain
-from modeldrop.domain.retraining.episode import Episode, Run, TrainingRequest
+from modeldrop.domain.retraining.episode import FAILED, RUNNING, SUCCEEDED, Episode, Run, TrainingRequest
 from modeldrop.domain.versions import Metadata, ModelVersion, Status, order_key
 
 OPENED = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -19,7 +19,9 @@ EPISODE = Episode(
     OPENED,
     OPENED + HOUR,
     "",
+    status=RUNNING,
     run=Run("r-77"),
+    accepted_at=OPENED + HOUR / 2,
 )
 
 
@@ -64,11 +66,34 @@ def test_the_first_to_arrive_and_a_run_before_a_parent() -> None:
         version("v2", parent="v1", run_id="somebody-else"),
         version("v2", -0.1, run_id="fraud-1"),  # it was there before anybody asked
         version("v2", parent="v1", labels={"proposal": "v1-threshold"}),
+        version("v2", 0.4, parent="v1"),  # nobody had taken the order yet
         msgspec.structs.replace(version("v2", run_id="fraud-1"), metadata=None),
     ],
 )
 def test_what_did_not_come_of_it(other: ModelVersion) -> None:
     assert came_of(EPISODE, [other]) is None
+
+
+def test_a_run_counts_for_more_than_a_label() -> None:
+    """Metadata are copied from version to version, labels and all."""
+    found = version("v2", run_id="fraud-1", labels={"proposal": "v1-threshold"})
+    assert came_of(EPISODE, [found]) == found
+
+
+def test_only_an_order_that_was_taken_has_children() -> None:
+    child = version("v2", parent="v1")
+    asked = msgspec.structs.replace(EPISODE, accepted_at=None)
+    assert came_of(asked, [child]) is None
+    assert came_of(msgspec.structs.replace(EPISODE, status=SUCCEEDED), [child]) == child
+    by_run = version("v3", 0.1, run_id="fraud-1")  # somebody trained by hand, and says what for
+    assert came_of(asked, [child, by_run]) == by_run
+
+
+def test_of_an_episode_that_has_failed_comes_only_what_names_its_run() -> None:
+    failed = msgspec.structs.replace(EPISODE, status=FAILED)
+    late = version("v3", 5, run_id="r-77")
+    assert came_of(failed, [version("v2", parent="v1"), late]) == late
+    assert came_of(failed, [version("v2", parent="v1")]) is None
 
 
 def test_an_episode_without_a_run_id_matches_no_version_without_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modeldrop.domain.policy import RetrainPolicy
 from modeldrop.domain.retraining.episode import Cause
-from modeldrop.domain.retraining.governor import WEEK, Reason, rule
+from modeldrop.domain.retraining.governor import WEEK, Circumstances, Reason, new_labels, rule
 from modeldrop.domain.retraining.state import Judging, RetrainingState
 from modeldrop.domain.targets import WebhookTarget
 
@@ -20,33 +20,34 @@ POLICY = RetrainPolicy(target=WebhookTarget("https://train.example.com/"))
 CONCEPT = Reason("concept_drift", "accuracy 0.6 is worse than 0.7")
 DATA = Reason("data_drift", "amount moved")
 MANUAL = Reason("manual", "asked for by somebody")
+ALONE = Circumstances()
 
 
 def policy(**changes: object) -> RetrainPolicy:
     return msgspec.structs.replace(POLICY, **changes)
 
 
-def opens(state: RetrainingState, *reasons: Reason, rules: RetrainPolicy = POLICY, labels: str | None = None) -> bool:
-    return rule(state, reasons, rules, labels, NOW).opens is not None
+def opens(state: RetrainingState, *reasons: Reason, rules: RetrainPolicy = POLICY, seen: Circumstances = ALONE) -> bool:
+    return rule(state, reasons, rules, seen, NOW).opens is not None
 
 
 def test_nothing_stands_nothing_opens() -> None:
-    ruling = rule(RetrainingState(), [], POLICY, None, NOW)
+    ruling = rule(RetrainingState(), [], POLICY, ALONE, NOW)
     assert (ruling.opens, ruling.declined, ruling.stops) == (None, {}, False)
 
 
 def test_of_several_causes_it_opens_for_what_says_most() -> None:
     order: list[Cause] = ["unhealthy", "data_drift", "prediction_drift", "concept_drift"]
     for count in range(1, 5):
-        ruling = rule(RetrainingState(), [Reason(cause, "") for cause in order[:count]], POLICY, None, NOW)
+        ruling = rule(RetrainingState(), [Reason(cause, "") for cause in order[:count]], POLICY, ALONE, NOW)
         assert ruling.opens is not None
         assert ruling.opens.cause == order[count - 1]
 
 
 def test_only_causes_the_policy_names() -> None:
-    ruling = rule(RetrainingState(), [DATA, CONCEPT], policy(on=["data_drift"]), None, NOW)
+    ruling = rule(RetrainingState(), [DATA, CONCEPT], policy(on=["data_drift"]), ALONE, NOW)
     assert ruling.opens == DATA
-    assert rule(RetrainingState(), [CONCEPT], policy(on=["data_drift"]), None, NOW).declined == {
+    assert rule(RetrainingState(), [CONCEPT], policy(on=["data_drift"]), ALONE, NOW).declined == {
         "concept_drift": "the policy does not retrain for it (retrain.on)"
     }
 
@@ -57,7 +58,7 @@ def test_without_a_target_nobody_can_ask() -> None:
 
 def test_one_open_episode_a_model() -> None:
     state = RetrainingState(open="fraud-1")
-    assert rule(state, [MANUAL, DATA], POLICY, None, NOW).declined == {
+    assert rule(state, [MANUAL, DATA], POLICY, ALONE, NOW).declined == {
         "manual": "the episode fraud-1 is open",
         "data_drift": "the episode fraud-1 is open",
     }
@@ -79,37 +80,58 @@ def test_so_many_a_week(openings: int, opened: bool) -> None:
     assert opens(state, DATA) is opened
 
 
-def test_the_same_labels_teach_nothing_new() -> None:
-    state = RetrainingState(openings=[NOW - 30 * HOUR], labels="seen")
-    assert rule(state, [CONCEPT], POLICY, "seen", NOW).declined == {
-        "concept_drift": "no labels have come since the last one"
-    }
-    assert opens(state, CONCEPT, labels="more")
-    assert opens(state, DATA, labels=None)  # the model's labels do not come through us: nobody knows
-    assert opens(RetrainingState(labels=None), CONCEPT, labels="first")
+@pytest.mark.parametrize(
+    ("new", "fewest", "why"),
+    [
+        (0, 100, "no labels have come since the last one"),
+        (1, 100, "1 labels have come since the last one, of 100 that it takes"),
+        (99, 100, "99 labels have come since the last one, of 100 that it takes"),
+        (100, 100, None),
+        (0, 0, "no labels have come since the last one"),
+        (1, 0, None),
+        (None, 100, None),  # the model's labels do not come through us: nobody knows
+    ],
+)
+def test_too_few_new_labels_teach_nothing(new: int | None, fewest: int, why: str | None) -> None:
+    state, seen = RetrainingState(openings=[NOW - 30 * HOUR]), Circumstances(new_labels=new, min_labels=fewest)
+    ruling = rule(state, [CONCEPT], POLICY, seen, NOW)
+    assert ruling.declined == ({} if why is None else {"concept_drift": why})
+    assert opens(RetrainingState(), CONCEPT, seen=seen)  # there was none before
+
+
+def test_labels_that_are_past_their_time_are_nothing_new() -> None:
+    before = {"09:00": 500, "10:00": 40}
+    assert new_labels(before, before) == 0
+    assert new_labels({"10:00": 41, "11:00": 7}, before) == 8
+    assert new_labels({}, before) == 0
+    assert new_labels({"11:00": 7}, {}) == 7
+    assert new_labels({}, {}) is None
+
+
+def test_a_paused_model_is_left_alone_but_for_a_person() -> None:
+    seen = Circumstances(paused="ann")
+    assert rule(RetrainingState(), [DATA], POLICY, seen, NOW).declined == {"data_drift": "the model is paused by ann"}
+    assert opens(RetrainingState(), DATA, MANUAL, seen=seen)
 
 
 def test_it_stops_after_so_many_without_gain_and_says_so_once() -> None:
     state = RetrainingState(without_gain=3)
-    ruling = rule(state, [DATA], POLICY, None, NOW)
+    ruling = rule(state, [DATA], POLICY, ALONE, NOW)
     assert (ruling.opens, ruling.stops) == (None, True)
-    assert not rule(msgspec.structs.replace(state, stopped=True), [DATA], POLICY, None, NOW).stops
-    assert not rule(state, [DATA], policy(on=["unhealthy"]), None, NOW).stops  # it would not have retrained anyway
+    assert not rule(msgspec.structs.replace(state, stopped=True), [DATA], POLICY, ALONE, NOW).stops
+    assert not rule(state, [DATA], policy(on=["unhealthy"]), ALONE, NOW).stops  # it would not have retrained anyway
     assert opens(RetrainingState(without_gain=2), DATA)
     assert opens(RetrainingState(without_gain=99), DATA, rules=policy(stop_after_no_gain=0))  # never stops
 
 
 def test_a_version_that_came_of_the_last_one_is_judged_first() -> None:
-    judging = Judging("fraud-1", "v7", NOW + HOUR)
-    assert not opens(RetrainingState(judging=judging), CONCEPT)
-    assert opens(RetrainingState(judging=msgspec.structs.replace(judging, until=NOW)), CONCEPT)
+    assert not opens(RetrainingState(judging=Judging("fraud-1", "v7", NOW - HOUR)), CONCEPT)  # whoever judges ends it
 
 
 def test_a_person_may_ask_whatever_restrains_a_machine() -> None:
-    state = RetrainingState(
-        openings=[NOW] * 9, without_gain=9, stopped=True, labels="seen", judging=Judging("e", "v7", NOW + HOUR)
-    )
-    assert rule(state, [DATA, MANUAL], POLICY, "seen", NOW).opens == MANUAL
+    state = RetrainingState(openings=[NOW] * 9, without_gain=9, stopped=True, judging=Judging("e", "v7", NOW + HOUR))
+    seen = Circumstances(new_labels=0, min_labels=100, paused="ann")
+    assert rule(state, [DATA, MANUAL], POLICY, seen, NOW).opens == MANUAL
 
 
 @given(
@@ -123,7 +145,7 @@ def test_over_any_time_no_rule_is_ever_broken(gaps: list[int], cooldown: int, bu
     state, now, opened = RetrainingState(), NOW, list[datetime]()
     for gap in gaps:
         now += gap * HOUR
-        if rule(state, [DATA], rules, None, now).opens is not None:
+        if rule(state, [DATA], rules, ALONE, now).opens is not None:
             opened.append(now)
             state = msgspec.structs.replace(state, openings=opened[-100:])
     for earlier, later in pairwise(opened):

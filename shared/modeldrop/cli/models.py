@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command()
 def status(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Models, what serves, and what is under way; a word on standard error where no ticks come."""
+    """Models, what serves, and what is under way; a word on standard error where ticks fail."""
     from modeldrop.web.terminal import models_table, plain, show, tick_warnings
 
     found = get(url, "v1", "models")
@@ -77,10 +77,14 @@ def quality(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
 
 @app.command()
 def retraining(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Retrainings that were asked for and what came of them, and what is remembered of drift."""
-    from modeldrop.web.terminal import retraining_table, show
+    """Retrainings that were asked for and what came of them, what is remembered of drift, and proposed thresholds."""
+    from modeldrop.web.terminal import plain, proposal_lines, retraining_table, show
 
-    show(get(url, "v1", "models", model, "retraining"), retraining_table, as_json)
+    found = get(url, "v1", "models", model, "retraining")
+    show(found, retraining_table, as_json)
+    if not as_json:
+        for line in proposal_lines(found):
+            typer.echo(plain(line))
 
 
 @app.command()

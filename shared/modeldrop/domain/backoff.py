@@ -11,6 +11,8 @@ FIRST_PAUSE: Final = timedelta(seconds=5)  # the longest after the first attempt
 LONGEST_PAUSE: Final = timedelta(hours=1)
 MOST_ATTEMPTS: Final = 24
 """So many that failed, and it is given up: with pauses of half their longest, that is after seven hours."""
+MOST_REFUSALS: Final = 6
+"""So many that were refused, and it is given up: a wrong password or address may be one of a minute, not of an hour."""
 
 
 def next_attempt(attempts: int, now: datetime, chance: float) -> datetime:

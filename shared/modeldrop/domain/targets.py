@@ -1,8 +1,10 @@
-"""Where a policy sends things: targets that retrain, and channels that tell people. Each kind says what it needs.
+r"""Where a policy sends things: targets that retrain, and channels that tell people. Each kind says what it needs.
 
 Secrets are never in a policy, only references to them: ``projects/{project}/secrets/{name}[/versions/{version}]`` in
 Secret Manager, or on the embedded cloud ``env:MODELDROP_SECRET_…``. Which addresses may be called is decided again when
 they are: what a name resolves to is known only then.
+
+Patterns end in ``\Z``: ``$`` would let a line break pass at the end.
 """
 
 from typing import Annotated, Literal
@@ -15,7 +17,7 @@ from modeldrop.domain.news import Kind
 Url = Annotated[
     str,
     Meta(
-        pattern=r"^(https://[^\s@#/?]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s#]*)?$",
+        pattern=r"^(https://[^\s@#/?]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[^\s#]*)?\Z",
         max_length=2048,
         description="https; plain http only on loopback",
     ),
@@ -25,13 +27,13 @@ SecretReference = Annotated[
     Meta(
         pattern=(
             r"^(env:MODELDROP_SECRET_[A-Z0-9_]{1,100}"
-            r"|projects/[a-z0-9.:-]{1,64}/secrets/[A-Za-z0-9_-]{1,255}(/versions/[a-z0-9-]{1,64})?)$"
+            r"|projects/[a-z0-9.:-]{1,64}/secrets/[A-Za-z0-9_-]{1,255}(/versions/[a-z0-9-]{1,64})?)\Z"
         )
     ),
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\s/?#%]+$")]
-Address = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,189}$")]
-TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^(?!\.{1,2}\Z)[^\s/?#%]+\Z")]
+Address = Annotated[str, Meta(max_length=254, pattern=r"^[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,189}\Z")]
+TopicName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9._~+%-]{2,254}\Z")]
 
 
 class _Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type"):
@@ -57,10 +59,10 @@ class GithubTarget(_Named, frozen=True, tag="github"):
     lineage, all of them strings.
     """
 
-    repository: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$")]
+    repository: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,39}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\Z")]
     token: SecretReference
-    workflow: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")] | None = None
-    ref: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\s~^:?*\[\\]+$")] = "main"
+    workflow: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}\Z")] | None = None
+    ref: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\s~^:?*\[\\]+\Z")] = "main"
     event_type: Annotated[str, Meta(min_length=1, max_length=100)] = "modeldrop-retrain"
     url: Url = "https://api.github.com"
 
@@ -71,8 +73,8 @@ class VertexPipelineTarget(_Named, frozen=True, tag="vertex_pipeline"):
     ``template``: a compiled pipeline (``gs://….json``) or an ``https://`` address in Artifact Registry.
     """
 
-    template: Annotated[str, Meta(pattern=r"^(gs://[^\s]+\.(json|yaml|yml)|https://[^\s]+)$", max_length=1024)]
-    root: Annotated[str, Meta(pattern=r"^gs://[^\s]+$", max_length=1024)]
+    template: Annotated[str, Meta(pattern=r"^(gs://[^\s]+\.(json|yaml|yml)|https://[^\s]+)\Z", max_length=1024)]
+    root: Annotated[str, Meta(pattern=r"^gs://[^\s]+\Z", max_length=1024)]
     service_account: Address | None = None
     parameters: dict[
         Annotated[str, Meta(min_length=1, max_length=128)], str | int | float | bool

@@ -1,6 +1,7 @@
 """``modeldrop up``: bucket, functions, scheduler, topics and endpoints in one process tree on this machine."""
 
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -49,9 +50,13 @@ KEPT_SETTINGS = frozenset(
         "smtp_password",
         "mail_from",
         "slack_webhook",
+        "predictions_target",
+        "response_cache_seconds",
+        "response_cache_bytes",
     )
 )
-GRACE_SECONDS = 5
+GRACE_SECONDS = 1
+LAST_WORDS_SECONDS = 1.0
 EMULATED_PROJECT = "modeldrop-local"
 IN_MEMORY = Path(":memory:")  # to SQLite
 
@@ -105,10 +110,22 @@ def run(options: CloudOptions, announce: Callable[[str], None]) -> None:
         server = uvicorn.Server(
             uvicorn.Config(front, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE_SECONDS)
         )
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)  # of what it then cuts short
         _start_background(stack, options, url, functions.keys())
         threading.Thread(target=_announce_when_started, args=(server, url, announce), daemon=True).start()
         signals.server = server
         server.run(sockets=[listener])
+    _end_soon()
+
+
+def _end_soon() -> None:
+    """End the process even if a function still waits for somebody who does not answer: it may be cut at any moment.
+
+    Its threads cannot be ended, and Python would wait for them.
+    """
+    last = threading.Timer(LAST_WORDS_SECONDS, os._exit, [0])
+    last.daemon = True
+    last.start()
 
 
 def _make_folders(data: Path) -> None:

@@ -25,8 +25,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     stopped_at: str | None = None  # the last model it reached, where time ran out: the next tick goes on from there
 
     def is_stale(self, now: datetime) -> bool:
-        """Whether it should have come again long ago."""
-        return now - self.at > LATE_AFTER * timedelta(seconds=self.interval_seconds) + SLACK
+        """Whether it should have come again long ago, or is of a time to come: then a clock was ahead."""
+        return abs(now - self.at) > LATE_AFTER * timedelta(seconds=self.interval_seconds) + SLACK
 
 
 class Heartbeats:
@@ -45,11 +45,15 @@ class Heartbeats:
         return stored(document, Heartbeat).value if document else None
 
     def beat(self, heartbeat: Heartbeat) -> None:
-        """Keep it, unless a later run was as quick: of two that end at once one is enough."""
+        """Keep it, unless a later run was as quick: of two that end at once one is enough.
+
+        One that is later by more than an interval was written by a clock that was ahead, and gives way.
+        """
         path = f"heartbeats/{heartbeat.tick}"
         document = self._documents.get(path)
         slot = stored(document, Heartbeat) if document else Stored(path, heartbeat)
-        if document is not None and slot.value.at >= heartbeat.at:
+        ahead = slot.value.at - heartbeat.at
+        if document is not None and timedelta(0) <= ahead <= timedelta(seconds=heartbeat.interval_seconds):
             return
         try:
             self._documents.commit([slot.write(heartbeat)])

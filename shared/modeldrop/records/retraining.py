@@ -15,7 +15,8 @@ import msgspec
 
 from modeldrop.domain.retraining.episode import Episode
 from modeldrop.domain.retraining.state import RetrainingState
-from modeldrop.ports import Create, Delete, DocumentStore, Write
+from modeldrop.domain.targets import Target
+from modeldrop.ports import Create, Delete, Document, DocumentStore, Write
 from modeldrop.records.outbox import Dispatch, numbered_dispatch
 from modeldrop.records.stored import Stored, stored
 
@@ -29,9 +30,11 @@ class Order(msgspec.Struct, frozen=True):
     number: int  # of the episode
     target: str = ""  # for people; orders at one that does not answer wait for each other, not for it
     attempts: int = 0
+    refusals: int = 0  # among them: what the target would not take
     next_at: datetime | None = None
     claimed_until: datetime | None = None  # somebody is at it until then
     asked_at: datetime | None = None  # when the target was asked last to start it; whether it did may be unknown
+    asked: Target | None = None  # which was asked then: its run is followed, whatever the policy says by now
     error: str = ""
 
 
@@ -59,12 +62,16 @@ class Retraining:
 
     def orders(self, *, after: str | None = None, limit: int = PAGE) -> list[Stored[Order]]:
         """What is to be started or followed, by episode."""
-        return [stored(document, Order) for document in self._documents.list("training", after=after, limit=limit)]
+        return [read_order(document) for document in self.order_documents(after=after, limit=limit)]
+
+    def order_documents(self, *, after: str | None = None, limit: int = PAGE) -> list[Document]:
+        """The same for whoever must go on where one cannot be read (``read_order``)."""
+        return self._documents.list("training", after=after, limit=limit)
 
     def order(self, path: str) -> Stored[Order] | None:
         """One of them, as it is now."""
         document = self._documents.get(path)
-        return stored(document, Order) if document else None
+        return read_order(document) if document else None
 
     def commit_about(
         self,
@@ -101,6 +108,11 @@ def new_episode(number: int, episode: Episode) -> list[Write]:
     data: dict[str, Any] = msgspec.to_builtins(episode)
     order: dict[str, Any] = msgspec.to_builtins(Order(model, number, episode.target))
     return [Create(episode_path(model, number), data), Create(f"training/{episode.id}", order)]
+
+
+def read_order(document: Document) -> Stored[Order]:
+    """The order in a document; raises msgspec.ValidationError if it is none that we know."""
+    return stored(document, Order)
 
 
 def order_done(order: Stored[Order]) -> Write:

@@ -1,7 +1,7 @@
 """Retraining, news and ticks on request: what was asked for, what came of it, who was told, and whether ticks come."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -17,8 +17,11 @@ from modeldrop.wiring import Services
 
 MOST_WAITING = 100
 MOST_PROPOSALS = 50
-EXPECTED_TICKS = ("health_tick",)
-"""Without these nothing moves: one that never came is worth a word, too."""
+EXPECTED_TICKS = ("health_tick", "outbox_tick", "retrain_tick")
+"""One that never came is worth a word, too."""
+LAG = timedelta(minutes=15)
+"""News that wait for longer are worth a word. Those of a channel that stumbled once are told within."""
+MOST_PAGES_OF_NEWS = 5
 
 Arguments = Mapping[str, Any]
 
@@ -70,14 +73,32 @@ def ticks(services: Services, arguments: Arguments, limit: int) -> dict[str, Any
     return {"ticks": rows}
 
 
-def late_ticks(services: Services) -> dict[str, list[str]]:
-    """Ticks that should have come again long ago, and those that never came though nothing moves without them."""
+def late_ticks(services: Services) -> dict[str, Any]:
+    """What is wrong with the ticks, by name, and since when news wait.
+
+    ``stale``: should have come again long ago; ``never``: never came; ``incomplete``: could not do all its work the
+    last time; ``oldest_news``: the time of the oldest still to be told, if they have been for long, else null.
+    """
     now = services.clock()
     seen = Heartbeats(services.documents).all()
     return {
         "stale": [heartbeat.tick for heartbeat in seen if heartbeat.is_stale(now)],
         "never": [tick for tick in EXPECTED_TICKS if all(tick != heartbeat.tick for heartbeat in seen)],
+        "incomplete": [heartbeat.tick for heartbeat in seen if heartbeat.status != "ok"],
+        "oldest_news": _oldest_news(services, now),
     }
+
+
+def _oldest_news(services: Services, now: datetime) -> str | None:
+    """Among the first pages of the outbox: it is empty, or nearly, unless something is wrong."""
+    outbox, oldest, after = Outbox(services.documents), now, None
+    for _ in range(MOST_PAGES_OF_NEWS):
+        page = outbox.page(after=after)
+        oldest = min([oldest, *[slot.value.at for slot in page.items]])
+        after = page.next
+        if after is None:
+            break
+    return _text(oldest) if now - oldest > LAG else None
 
 
 def _episode_row(episode: Episode) -> dict[str, Any]:

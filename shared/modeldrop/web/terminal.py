@@ -61,11 +61,18 @@ def models_table(answer: Answer) -> Table:
 
 
 def tick_warnings(answer: Answer) -> list[str]:
-    """A line for each tick that does not come. Raises Unavailable if it is no answer of the API."""
+    """A line for each tick that does not come, or does not get its work done, and for news that wait.
+
+    Raises Unavailable if it is no answer of the API.
+    """
     try:
         ticks = answer["ticks"]
-        late = [f"warning: {name} has not come for a while: does its scheduler run?" for name in ticks["stale"]]
-        return late + [f"warning: {name} has never come: nothing moves on without it" for name in ticks["never"]]
+        lines = [f"{name} has not come for a while: does its scheduler run?" for name in ticks["stale"]]
+        lines += [f"{name} has never come: does it have a scheduler?" for name in ticks["never"]]
+        lines += [f"{name} could not do all its work the last time: its log says why" for name in ticks["incomplete"]]
+        if ticks["oldest_news"]:
+            lines.append(f"news of {ticks['oldest_news']} are still to be told: see modeldrop deliveries MODEL")
+        return [f"warning: {line}" for line in lines]
     except (KeyError, TypeError):
         raise Unavailable(_FOREIGN) from None
 
@@ -169,6 +176,18 @@ def retraining_table(answer: Answer) -> Table:
     table.caption = Text(plain("\n".join(told))) if told else None
     table.caption_justify = "left"
     return table
+
+
+def proposal_lines(answer: Answer) -> list[str]:
+    """A line for each threshold that was proposed, the newest first. Raises Unavailable if it is no such answer."""
+    try:
+        return [
+            f"{one['name']} is {one['status']}: "
+            + (one["text"] if one["status"] == "proposed" else one["why"] or f"by {one['approved_by']}")
+            for one in answer["proposals"]
+        ]
+    except (KeyError, TypeError):
+        raise Unavailable(_FOREIGN) from None
 
 
 def deliveries_table(answer: Answer) -> Table:

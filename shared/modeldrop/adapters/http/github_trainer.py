@@ -24,7 +24,7 @@ import msgspec
 from modeldrop.adapters.http.guarded_client import Answer, GuardedClient, accepted
 from modeldrop.domain.retraining.episode import Run, TrainingRequest
 from modeldrop.domain.targets import GithubTarget, describe
-from modeldrop.errors import Unavailable
+from modeldrop.errors import NotAsked, Unavailable
 from modeldrop.ports import Clock
 
 LISTED_WITHIN: Final = timedelta(minutes=2)
@@ -76,7 +76,7 @@ class GithubTrainer:
     def start(self, request: TrainingRequest, *, again: datetime | None) -> Run:
         """Send the event, or adopt the run that came of an earlier one.
 
-        Raises Unavailable as long as such a run may yet be listed: nothing was sent then.
+        Raises NotAsked as long as such a run may yet be listed.
         """
         if again is not None:
             found = self._find(request)
@@ -84,7 +84,7 @@ class GithubTrainer:
                 return found
             if self._clock() < again + LISTED_WITHIN:
                 moment = again.isoformat(timespec="seconds")
-                raise Unavailable(f"{self._what} was asked at {moment}: whether a run came of it is looked for")
+                raise NotAsked(f"{self._what} was asked at {moment}: whether a run came of it is looked for")
         if self._target.workflow is None:
             return self._sent_to_repository(request)
         return self._sent_to_workflow(request, self._target.workflow)

@@ -8,11 +8,12 @@ Built on httpcore, which httpx is made of: ``httpx.Client`` writes every address
 addresses of incoming webhooks the path *is* the secret. For the same reason our errors name the host alone.
 """
 
+import base64
 import logging
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,7 @@ _NOT_NOW = frozenset({408, 425, 429})
 _EXCERPT_LENGTH = 200
 _SHORTEST_HIDDEN = 6  # hiding shorter ones would hide words
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding"})
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -199,16 +201,31 @@ def _errors_of(host: str, seconds: float) -> Iterator[None]:
 
 
 def _hidden(place: httpx.URL, headers: Mapping[str, str]) -> tuple[str, ...]:
-    """What must not come back in an error: servers like to say which path they do not have. Longest first."""
+    """What must not come back in an error: servers like to say which path they do not have. Longest first.
+
+    The words alone as well: servers repeat parts of a path, or write its slashes in another way.
+    """
     parts = [place.raw_path.decode("ascii"), place.path, place.query.decode("ascii")]
     parts += [value for _, value in parse_qsl(place.query.decode("ascii"))]
-    parts += [word for name, value in headers.items() if name.lower() == "authorization" for word in value.split()]
-    parts += [part.strip("/") for part in parts]
+    parts += [part for name, value in headers.items() if name.lower() == "authorization" for part in _login(value)]
+    parts += [piece for part in parts for piece in part.split("/")]
+    parts += [word for part in parts for word in _WORD.findall(part)]
     return tuple(sorted({part for part in parts if len(part) >= _SHORTEST_HIDDEN}, key=len, reverse=True))
+
+
+def _login(value: str) -> list[str]:
+    """What is secret in an Authorization header: all but its scheme; of Basic also what it stands for."""
+    words = value.split()
+    plain: list[str] = []
+    if value.lower().startswith("basic "):
+        with suppress(ValueError):
+            user_and_password = base64.b64decode(words[-1]).decode("utf-8")
+            plain = [user_and_password, user_and_password.partition(":")[2]]
+    return [*(words[1:] or words), *plain]
 
 
 def _excerpt(answer: Answer) -> str:
     text = answer.body.decode("utf-8", "replace")
     for part in answer.hidden:
-        text = text.replace(part, "…")
+        text = re.sub(re.escape(part), "…", text, flags=re.IGNORECASE)
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:_EXCERPT_LENGTH]

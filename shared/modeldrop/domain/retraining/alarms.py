@@ -18,17 +18,19 @@ NAMES: Final[dict[AlarmKind, str]] = {
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What a report says of one kind of drift. ``alarmed`` None: nothing, or not enough to say either.
+    """What the reports say of one kind of drift. ``alarmed``: an alarm of it stands, or begins.
 
-    ``window``: the time that shows it; ``report``: where to read on.
+    ``window``: the time that shows it; ``report``: where to read on; ``well``: whether the latest windows that are over
+    and could be judged were well, by their start.
     """
 
     kind: AlarmKind
     version: str
-    alarmed: bool | None
+    alarmed: bool
     window: TimeRange
     why: str
     report: str
+    well: dict[str, bool] = {}
 
 
 class AlarmChange(msgspec.Struct, frozen=True):
@@ -40,11 +42,16 @@ class AlarmChange(msgspec.Struct, frozen=True):
 
 
 def change_alarms(
-    alarms: Mapping[AlarmKind, RaisedAlarm], production: str | None, sightings: Sequence[Sighting], now: datetime
+    alarms: Mapping[AlarmKind, RaisedAlarm],
+    production: str | None,
+    sightings: Sequence[Sighting],
+    windows_to_end: int,
+    now: datetime,
 ) -> AlarmChange:
     """Alarms follow the version in production: those of another one are over when it no longer serves.
 
-    A sighting that says nothing leaves an alarm as it is.
+    An alarm takes several windows in a row, and ``windows_to_end`` that were well in a row end it: drift that comes and
+    goes from window to window is one alarm.
     """
     kept: dict[AlarmKind, RaisedAlarm] = {}
     news: list[News] = []
@@ -56,12 +63,22 @@ def change_alarms(
     began: list[Sighting] = []
     for sighting in sightings:
         before = kept.get(sighting.kind)
-        if sighting.alarmed is True and before is None:
+        if before is None and sighting.alarmed:
             kept[sighting.kind] = RaisedAlarm(sighting.version, now, sighting.window.start, sighting.why)
             news.append(News("drift", sighting.version, NAMES[sighting.kind], sighting.why))
             began.append(sighting)
-        elif sighting.alarmed is False and before is not None:
-            del kept[sighting.kind]
-            what = f"{NAMES[sighting.kind]} is over"
-            news.append(News("drift", sighting.version, what, sighting.why, resolved=True))
+        elif before is not None:
+            kept[sighting.kind] = standing = _seen_since(before, sighting, windows_to_end)
+            well = len(standing.well) == windows_to_end and all(standing.well.values())
+            if well and not sighting.alarmed:
+                del kept[sighting.kind]
+                what = f"{NAMES[sighting.kind]} is over"
+                news.append(News("drift", sighting.version, what, sighting.why, resolved=True))
     return AlarmChange(kept, news, began)
+
+
+def _seen_since(raised: RaisedAlarm, sighting: Sighting, most: int) -> RaisedAlarm:
+    """The alarm with the latest windows since it began, as seen now and before."""
+    first = raised.window.isoformat()
+    windows = raised.well | {start: well for start, well in sighting.well.items() if start >= first}
+    return msgspec.structs.replace(raised, well=dict(sorted(windows.items())[-most:]))

@@ -20,20 +20,16 @@ _NO_GAIN = {
 def came_of(episode: Episode, versions: Iterable[ModelVersion]) -> ModelVersion | None:
     """The version that closes the episode: the first to arrive of those whose ``lineage.run_id`` names it.
 
-    Where none does, the first whose ``lineage.parent`` is the version the episode is about.
+    Where none does, and the episode is open, the first whose ``lineage.parent`` is the version the episode is about, of
+    those that came after the target had been asked and took it: before, nothing could come of the episode.
     """
     arrived = sorted(
-        (version for version in versions if _may_come_of(episode, version)), key=lambda version: version.received_at
+        (version for version in versions if version.metadata is not None and version.received_at >= episode.opened_at),
+        key=lambda version: version.received_at,
     )
     names = {episode.id, episode.run.id} - {None}
     by_run = (version for version in arrived if _lineage(version, RUN_ID) in names)
-    by_parent = (
-        version
-        for version in arrived
-        if episode.request.version is not None
-        and _lineage(version, PARENT) == episode.request.version
-        and _lineage(version, RUN_ID) is None
-    )
+    by_parent = (version for version in arrived if _is_child(episode, version))
     return next(by_run, None) or next(by_parent, None)
 
 
@@ -58,10 +54,16 @@ def why_no_gain(version: ModelVersion) -> str:
     return version.fallen or _NO_GAIN.get(version.status, "it was superseded before it served")
 
 
-def _may_come_of(episode: Episode, version: ModelVersion) -> bool:
+def _is_child(episode: Episode, version: ModelVersion) -> bool:
+    """Whether it may have come of the episode, though it names no run."""
     return (
-        version.metadata is not None
-        and version.received_at >= episode.opened_at
+        episode.is_open
+        and episode.accepted_at is not None
+        and version.received_at >= episode.accepted_at
+        and episode.request.version is not None
+        and _lineage(version, PARENT) == episode.request.version
+        and _lineage(version, RUN_ID) is None
+        and version.metadata is not None
         and PROPOSAL_LABEL not in version.metadata.labels
     )
 

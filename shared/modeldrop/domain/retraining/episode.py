@@ -57,6 +57,7 @@ class Episode(msgspec.Struct, frozen=True):
     target: str  # for people
     status: Status = REQUESTED
     run: Run = Run()
+    accepted_at: datetime | None = None  # from then on the target may have been at it; None: it never took it
     ended_at: datetime | None = None
     closed_by: str | None = None
     gain: bool | None = None

@@ -15,6 +15,7 @@ class RaisedAlarm(msgspec.Struct, frozen=True):
     since: datetime
     window: datetime  # start of the window that raised it
     why: str
+    well: dict[str, bool] = {}  # the latest windows since then, by start: whether each was well
 
 
 class Judging(msgspec.Struct, frozen=True):
@@ -22,7 +23,8 @@ class Judging(msgspec.Struct, frozen=True):
 
     episode: str
     version: str
-    until: datetime
+    until: datetime  # given up then, unless the version waits for somebody's word
+    counted: bool = False  # among those without gain already: the version came after the episode had failed
 
 
 class RetrainingState(msgspec.Struct, frozen=True):
@@ -33,8 +35,10 @@ class RetrainingState(msgspec.Struct, frozen=True):
     episodes: int = 0  # how many there have been
     open: str | None = None  # id of the open one
     openings: list[datetime] = []  # of the last week
-    judging: Judging | None = None
+    judging: Judging | None = None  # what came of the last one that a version came of
+    judging_besides: list[Judging] = []  # what came of earlier ones
+    without_version: str | None = None  # id of the last one that failed or expired: a version may yet come of it
     without_gain: int = 0  # in a row
-    labels: str | None = None  # stands for the labels known when the last episode was opened
+    labels_known: dict[str, int] = {}  # when the last episode was opened, by start of their window
     stopped: bool = False  # a person was told that it stopped
     declined: dict[str, str] = {}  # causes that stand and opened no episode, and why

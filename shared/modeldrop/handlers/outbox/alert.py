@@ -8,29 +8,31 @@ import msgspec
 from modeldrop.domain.news import News
 from modeldrop.domain.targets import Channel
 from modeldrop.handlers.outbox.due_news import deliveries_to
-from modeldrop.ports import Create, Write
-from modeldrop.records.outbox import Delivery, Dispatch, dispatch
+from modeldrop.ports import Create
+from modeldrop.records.outbox import Delivery, Dispatch, alert_dispatch, dispatch
 
 _LONGEST_WHY = 2000
 
 
-def alert_of(
-    path: str, item: Dispatch, failed: Sequence[Delivery], channels: Mapping[str, Channel], now: datetime
-) -> list[Write]:
-    """The write that tells the model's other channels, whatever they want to hear of; none where there are none.
+def alerts_of(
+    item: Dispatch, failed: Sequence[Delivery], channels: Mapping[str, Channel], now: datetime
+) -> list[Create]:
+    """Writes that tell the model's other channels, whatever they want to hear of; none where there are none.
 
-    ``path``: of the item; ``failed``: its deliveries that were just given up. An alert that cannot be delivered makes
-    no further one.
+    One for each of ``failed``, deliveries of the item that were just given up; those of a channel have the same id all
+    day, so the first of them speaks for all. An alert that cannot be delivered makes no further one.
     """
     dead = {delivery.channel for delivery in item.deliveries or [] if delivery.status == "dead"}
     others = {key: channel for key, channel in channels.items() if key not in dead}
-    if not failed or not others or item.news.kind == "undelivered":
+    if not others or item.news.kind == "undelivered":
         return []
-    names = "; ".join(delivery.to for delivery in failed)
-    reasons = "; ".join(delivery.error for delivery in failed)
+    return [alert_dispatch(delivery.channel, _alert(item, delivery, others, now)) for delivery in failed]
+
+
+def _alert(item: Dispatch, failed: Delivery, others: Mapping[str, Channel], now: datetime) -> Dispatch:
     news = item.news
-    why = f"{reasons}\nit was: {news.what}{' (resolved)' if news.resolved else ''}: {news.why}"[:_LONGEST_WHY]
-    alert = dispatch(item.model, News("undelivered", news.version, f"{news.what}: not told to {names}", why), now)
-    told = msgspec.structs.replace(alert, deliveries=deliveries_to(others))
-    moment = now.isoformat(timespec="microseconds")
-    return [Create(f"{path}~undelivered~{failed[0].channel}~{moment}", msgspec.to_builtins(told))]
+    first = f"the first today: {news.what}{' (resolved)' if news.resolved else ''}: {news.why}"
+    why = f"{failed.error}\n{first}\nwhatever else is not told there today stands in the deliveries"
+    what = f"news are not told to {failed.to}"
+    alert = dispatch(item.model, News("undelivered", news.version, what, why[:_LONGEST_WHY]), now)
+    return msgspec.structs.replace(alert, deliveries=deliveries_to(others))

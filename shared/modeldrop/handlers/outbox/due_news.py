@@ -15,7 +15,8 @@ from modeldrop.records.stored import Stored
 class DueNews(msgspec.Struct, frozen=True):
     """An item of the outbox with all its deliveries; ``now``: keys of the channels to be told now.
 
-    ``gone``: keys of those that wait, and that the policy no longer has. Neither: nobody waits for it any more.
+    ``gone``: keys of those that wait, and that the policy no longer has; in their place ``deliveries`` has, at its end,
+    one to each channel that wants such news and has not had these. Neither: nobody waits for it any more.
     """
 
     slot: Stored[Dispatch]
@@ -54,6 +55,9 @@ def due_news(items: Sequence[Stored[Dispatch]], notify: Sequence[Channel], now: 
     for slot in sorted(items, key=lambda item: (item.value.at, item.path)):
         item = slot.value
         deliveries = first_look(item.news, notify) if item.deliveries is None else item.deliveries
+        gone = [each.channel for each in deliveries if each.status == "waiting" and each.channel not in channels]
+        if gone:
+            deliveries = [*deliveries, *_in_place_of_gone(item.news, deliveries, notify)]
         waiting = [delivery for delivery in deliveries if delivery.status == "waiting"]
         due = []
         for delivery in waiting:
@@ -62,15 +66,24 @@ def due_news(items: Sequence[Stored[Dispatch]], notify: Sequence[Channel], now: 
             if delivery.channel in channels and not has_to_wait and _is_due(delivery, now):
                 due.append(delivery.channel)
             earlier.add(item.news.resolved)
-        gone = [delivery.channel for delivery in waiting if delivery.channel not in channels]
         if _is_free(item, now) and (due or gone or not waiting):
             found.append(DueNews(slot, deliveries, due, gone))
     return found
 
 
 def first_look(news: News, notify: Sequence[Channel]) -> list[Delivery]:
-    """The deliveries of news that nobody looked at yet: to the channels that want to hear of them."""
-    return deliveries_to(channels_by_key([channel for channel in notify if news.kind in channel.on]))
+    """The deliveries of news that nobody looked at yet: to the channels that want to hear of them.
+
+    Alerts are for all of them.
+    """
+    wanted = [channel for channel in notify if news.kind == "undelivered" or news.kind in channel.on]
+    return deliveries_to(channels_by_key(wanted))
+
+
+def _in_place_of_gone(news: News, deliveries: Sequence[Delivery], notify: Sequence[Channel]) -> list[Delivery]:
+    """To whom the news go where channels have left the policy: it may be one of them, with other settings."""
+    had = {delivery.channel for delivery in deliveries}
+    return [delivery for delivery in first_look(news, notify) if delivery.channel not in had]
 
 
 def deliveries_to(channels: Mapping[str, Channel]) -> list[Delivery]:

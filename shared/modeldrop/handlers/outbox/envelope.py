@@ -1,6 +1,7 @@
 """One item of the outbox in a round: claimed, told to the channels that are due, and what came of it recorded."""
 
 import logging
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import random
@@ -8,13 +9,13 @@ from threading import Lock
 
 import msgspec
 
-from modeldrop.domain.backoff import MOST_ATTEMPTS, next_attempt
+from modeldrop.domain.backoff import MOST_ATTEMPTS, MOST_REFUSALS, next_attempt
 from modeldrop.domain.notification import Notification
 from modeldrop.domain.targets import Channel
 from modeldrop.errors import Conflict
-from modeldrop.handlers.outbox.alert import alert_of
+from modeldrop.handlers.outbox.alert import alerts_of
 from modeldrop.handlers.outbox.due_news import DueNews, channels_by_key
-from modeldrop.handlers.outbox.lanes import Lanes, Outcome
+from modeldrop.handlers.outbox.lanes import Outcome
 from modeldrop.handlers.outbox.tally import Tally
 from modeldrop.handlers.outbox.tell_channel import Telling, tell_channel
 from modeldrop.ports import Write
@@ -24,6 +25,8 @@ from modeldrop.wiring import Services
 
 log = logging.getLogger(__name__)
 
+QUICK_SECONDS = 1.0
+"""What fails within is answered, if badly: no time-out and no connection that does not come about."""
 _RACES = 20
 _FILING = ""  # the lane of what is only to be put away
 
@@ -51,21 +54,26 @@ class Envelope:
         """The item's id, and so the notification's: the same in every attempt."""
         return self._due.slot.path.rsplit("/", 1)[1]
 
-    def put_into(self, lanes: Lanes) -> None:
-        """Have its channels told, each in its lane."""
-        for key in self._due.now:
-            lanes.put(key, _Errand(self, key))
-        if not self._due.now:
-            lanes.put(_FILING, _Filing(self))
+    def errands(self) -> "list[Errand]":
+        """Its channels to be told now, each in its lane; where there are none, the item itself is put away."""
+        attempts = {delivery.channel: delivery.attempts for delivery in self._due.deliveries}
+        at = self._due.slot.value.at
+        return [Errand(self, key, attempts.get(key, 0), at) for key in self._due.now or [_FILING]]
 
     def tell(self, key: str) -> Outcome:
-        """Tell one of the channels, if the item is ours."""
+        """Tell one of the channels, if the item is ours; or put it away."""
+        if key == _FILING:
+            return self.record()
         if not self._is_ours():
             self.close(key)
             return "unknown"
+        began = time.monotonic()
         telling = tell_channel(self._services, self._channels[key], self._notification())
+        is_quick = time.monotonic() - began <= QUICK_SECONDS
         self.close(key, telling)
-        return "fails" if telling.outcome == "failed" else "works"
+        if telling.outcome != "failed":
+            return "works"
+        return "stumbles" if is_quick else "fails"
 
     def close(self, key: str, telling: Telling | None = None) -> None:
         """One of the channels is through (None: without an attempt). With the last one all of them are recorded."""
@@ -116,12 +124,12 @@ class Envelope:
 
     def _commit(self, slot: Stored[Dispatch]) -> None:
         now, item = self._services.clock(), slot.value
-        before = self._due.deliveries if item.deliveries is None else item.deliveries
+        before = _both(item.deliveries or [], self._due.deliveries)
         after = [self._after(delivery, now) for delivery in before]
         claimed_until = None if item.claimed_until == self._claimed_until else item.claimed_until
         new = msgspec.structs.replace(item, deliveries=after, claimed_until=claimed_until)
         changed = [delivery for delivery, old in zip(after, before, strict=True) if delivery != old]
-        self._outbox.commit([*_put_away(slot, new), *self._alert(slot, new, changed, now)])
+        self._outbox.commit([*self._put_away(slot, new), *self._alerts(new, changed, now)])
         self._tell_of(changed)
 
     def _after(self, delivery: Delivery, now: datetime) -> Delivery:
@@ -133,10 +141,19 @@ class Envelope:
         telling = self._told.get(delivery.channel)
         return delivery if telling is None else _tried(delivery, telling, now)
 
-    def _alert(self, slot: Stored[Dispatch], new: Dispatch, changed: Sequence[Delivery], now: datetime) -> list[Write]:
-        """The news that somebody did not get these; not where somebody has taken the channel out of the policy."""
+    def _alerts(self, new: Dispatch, changed: Sequence[Delivery], now: datetime) -> list[Write]:
+        """News of the channels that did not get these; not of those that somebody has taken out of the policy."""
         failed = [d for d in changed if d.status == "dead" and d.channel not in self._due.gone]
-        return alert_of(slot.path, new, failed, self._channels, now)
+        alerts = alerts_of(new, failed, self._channels, now)
+        return [alert for alert in alerts if not self._outbox.is_known(alert)]
+
+    def _put_away(self, slot: Stored[Dispatch], new: Dispatch) -> list[Write]:
+        """Into the log once nobody waits for it."""
+        if any(delivery.status == "waiting" for delivery in new.deliveries or []):
+            return [slot.write(new)] if new != slot.value else []
+        into, *away = into_log(slot, msgspec.structs.replace(new, claimed_until=None))
+        is_alert = new.news.kind == "undelivered"  # of which there is one a day, unless two came of the same moment
+        return away if is_alert and self._outbox.find(into.path) else [into, *away]
 
     def _tell_of(self, changed: Sequence[Delivery]) -> None:
         for delivery in changed:
@@ -155,49 +172,36 @@ class Envelope:
         return Notification(self.name, item.model, item.news, item.at, link)
 
 
-class _Errand(msgspec.Struct, frozen=True):
-    """One channel of an item."""
+class Errand(msgspec.Struct, frozen=True):
+    """One channel of an item: a lanes.Errand. ``attempts``: made before; ``at``: when the news happened."""
 
     envelope: Envelope
-    key: str
+    lane: str
+    attempts: int
+    at: datetime
 
     def run(self) -> Outcome:
-        """See Errand."""
-        return self.envelope.tell(self.key)
+        """See lanes.Errand."""
+        return self.envelope.tell(self.lane)
 
     def skip(self) -> None:
-        """See Errand."""
-        self.envelope.close(self.key)
+        """See lanes.Errand."""
+        self.envelope.close(self.lane)
 
 
-class _Filing(msgspec.Struct, frozen=True):
-    """An item that nobody is to be told of now."""
-
-    envelope: Envelope
-
-    def run(self) -> Outcome:
-        """See Errand."""
-        return self.envelope.record()
-
-    def skip(self) -> None:
-        """See Errand."""
-
-
-def _put_away(slot: Stored[Dispatch], new: Dispatch) -> list[Write]:
-    """Into the log once nobody waits for it."""
-    if all(delivery.status != "waiting" for delivery in new.deliveries or []):
-        return into_log(slot, msgspec.structs.replace(new, claimed_until=None))
-    return [slot.write(new)] if new != slot.value else []
+def _both(stored: Sequence[Delivery], planned: Sequence[Delivery]) -> list[Delivery]:
+    """Deliveries as they are stored, and those that nobody has stored yet."""
+    known = {delivery.channel for delivery in stored}
+    return [*stored, *[delivery for delivery in planned if delivery.channel not in known]]
 
 
 def _tried(delivery: Delivery, telling: Telling, now: datetime) -> Delivery:
     """The delivery after an attempt."""
-    tried = msgspec.structs.replace(delivery, attempts=delivery.attempts + 1)
+    refusals = delivery.refusals + (telling.outcome == "refused")
+    tried = msgspec.structs.replace(delivery, attempts=delivery.attempts + 1, refusals=refusals)
     if telling.outcome == "delivered":
         return msgspec.structs.replace(tried, status="delivered", next_at=None, error="", at=now)
-    if telling.outcome == "refused":
-        return _dead(tried, telling.error, now)
-    if tried.attempts >= MOST_ATTEMPTS:
+    if refusals >= MOST_REFUSALS or tried.attempts >= MOST_ATTEMPTS:
         return _dead(tried, f"given up after {tried.attempts} attempts: {telling.error}", now)
     next_at = next_attempt(tried.attempts, now, random())  # noqa: S311 - only spreads the load
     return msgspec.structs.replace(tried, next_at=next_at, error=telling.error)

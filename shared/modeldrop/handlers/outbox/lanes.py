@@ -1,8 +1,11 @@
 """Work of many kinds at once, so that one kind that hangs does not keep the others waiting.
 
 Each kind has a lane. What a lane is worth is not known before one piece of its work has come to an end, so until then
-it gets one worker and no more; a lane that has failed gets none for the rest of the round. So of eight workers a lane
+it gets one worker and no more; a lane that has failed is closed for the rest of the round. So of eight workers a lane
 that hangs ever holds one.
+
+A failure closes its lane at once: nobody answers there, and the next would take as long. A stumble was quick, and may
+be a trouble of that one errand: only several in a row close the lane.
 """
 
 import time
@@ -14,8 +17,9 @@ from typing import Literal, Protocol
 
 WORKERS = 8
 MOST_OF_A_LANE = 4
+MOST_STUMBLES = 10
 
-Outcome = Literal["works", "fails", "unknown"]
+Outcome = Literal["works", "stumbles", "fails", "unknown"]
 """What a piece of work says of its lane."""
 
 
@@ -34,6 +38,14 @@ class _Lane:
         self.waiting: deque[Errand] = deque()
         self.running = 0
         self.state: Outcome = "unknown"
+        self.stumbles = 0  # in a row
+
+    def learn(self, outcome: Outcome) -> None:
+        """What a piece of its work has come to."""
+        if outcome == "unknown" or self.state == "fails":
+            return
+        self.stumbles = self.stumbles + 1 if outcome == "stumbles" else 0
+        self.state = "fails" if self.stumbles >= MOST_STUMBLES else outcome
 
     @property
     def is_free(self) -> bool:
@@ -118,8 +130,7 @@ class Lanes:
         left: deque[Errand] = deque()
         with self._changed:
             lane.running -= 1
-            if outcome != "unknown" and lane.state != "fails":
-                lane.state = outcome
+            lane.learn(outcome)
             if lane.state == "fails":
                 left, lane.waiting = lane.waiting, left
             self._changed.notify_all()

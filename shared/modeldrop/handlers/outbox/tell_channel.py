@@ -16,7 +16,7 @@ _LONGEST_ERROR = 500
 
 
 class Telling(msgspec.Struct, frozen=True):
-    """What came of it: ``delivered``, ``refused`` for good, or it ``failed`` and may work later."""
+    """What came of it: ``delivered``, ``refused`` by somebody who means it, or it ``failed`` and may work later."""
 
     outcome: Literal["delivered", "refused", "failed"]
     error: str = ""
@@ -25,7 +25,8 @@ class Telling(msgspec.Struct, frozen=True):
 def tell_channel(services: Services, channel: Channel, notification: Notification) -> Telling:
     """Tell it. Whatever goes wrong is said in the answer, never raised.
 
-    A secret or setting that is missing is a refusal: nothing but somebody's hand changes it.
+    A secret or setting that is missing is a refusal: nothing but somebody's hand changes it. Refusals are given up
+    sooner than failures, but not at once: hands take passwords away before they bring others.
     """
     try:
         services.notifier(channel).notify(notification)

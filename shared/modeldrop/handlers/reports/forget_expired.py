@@ -1,4 +1,4 @@
-"""Forget what is past its time: a model's windows and reports, and quarantined events.
+"""Forget what is past its time: a model's windows, reports and news that were told, and quarantined events.
 
 For stores that keep everything until somebody deletes it. Where the store deletes by time itself (Firestore's TTL
 policies) there is nothing left to find, unless the policies are missing.
@@ -16,6 +16,7 @@ import msgspec
 
 from modeldrop.errors import Conflict
 from modeldrop.ports import Delete, Document, DocumentStore
+from modeldrop.records.outbox import Outbox
 from modeldrop.records.reports import Reports
 from modeldrop.records.windows import Windows
 from modeldrop.wiring import Services
@@ -25,23 +26,25 @@ log = logging.getLogger(__name__)
 BUDGET_SECONDS = 5.0
 REPORTS_AT_ONCE = 20  # of each kind
 WINDOWS_AT_ONCE = 5  # of each kind; with each go up to 256 shards
+NEWS_AT_ONCE = 20
 EVENTS_AT_ONCE = 20  # of up to 88 KB each
 MOST_PAGES = 50  # of events
 MOST_CONFLICTS = 3
 
 
 def forget_expired(services: Services, model: str, *, budget_seconds: float = BUDGET_SECONDS) -> int:
-    """Delete what has expired; how many windows, reports and events are known to be gone by this call.
+    """Delete what has expired; how many windows, reports, news and events are known to be gone by this call.
 
     The oldest first, a few of each kind at least, then for as long as the budget lasts; the rest is left to the next
     call. Two may be at it at once: what one deletes, the other passes over. Raises Unavailable if the store does not
     answer.
     """
     now, until = services.clock(), time.monotonic() + budget_seconds
-    windows, reports = Windows(services.documents), Reports(services.documents)
+    windows, reports, outbox = Windows(services.documents), Reports(services.documents), Outbox(services.documents)
     return (
         _repeated(partial(reports.forget_expired, model, now, most=REPORTS_AT_ONCE), until)
         + _repeated(partial(windows.forget_expired, model, now, most=WINDOWS_AT_ONCE), until)
+        + _repeated(partial(outbox.forget_expired, model, now, most=NEWS_AT_ONCE), until)
         + _forget_events(services.documents, model, now, until)
     )
 

@@ -1,6 +1,6 @@
 """Somebody asks for a retraining: only an episode that is open, or a missing target, is a reason not to."""
 
-from modeldrop.domain.retraining.governor import Reason, rule
+from modeldrop.domain.retraining.governor import Circumstances, Reason, rule
 from modeldrop.errors import Conflict
 from modeldrop.handlers.retraining.known_labels import known_labels
 from modeldrop.handlers.retraining.open_episode import open_episode
@@ -30,7 +30,7 @@ def _asked(services: Services, model: str, by: str, why: str) -> Reply:
     slot = records.state(model)
     policy = services.registry.policy(model).value.policy.retrain
     reason = Reason("manual", why or f"asked for by {by}")
-    ruling = rule(slot.value, [reason], policy, None, services.clock())
+    ruling = rule(slot.value, [reason], policy, Circumstances(), services.clock())
     if ruling.opens is None:
         return refused(ruling.declined["manual"])
     opened = open_episode(services, head.value, slot.value, reason, known_labels(services, model), by)

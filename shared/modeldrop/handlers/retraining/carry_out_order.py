@@ -7,14 +7,15 @@ the target's adapter is told when that was, and finds the run by its episode ins
 import logging
 from datetime import datetime, timedelta
 from random import random
+from typing import Any
 
 import msgspec
 
-from modeldrop.domain.backoff import MOST_ATTEMPTS, next_attempt
+from modeldrop.domain.backoff import MOST_ATTEMPTS, MOST_REFUSALS, next_attempt
 from modeldrop.domain.news import News
 from modeldrop.domain.retraining.episode import FAILED, REQUESTED, RUNNING, SUCCEEDED, Episode, Run
 from modeldrop.domain.targets import Target, describe
-from modeldrop.errors import Conflict, ModeldropError, TransientError
+from modeldrop.errors import Conflict, ModeldropError, NotAsked, TransientError
 from modeldrop.handlers.outbox import lanes
 from modeldrop.ports import Write
 from modeldrop.records.outbox import dispatch
@@ -58,10 +59,18 @@ def carry_out_order(services: Services, slot: Stored[Order]) -> Outcome:
     claimed_until, attempts = services.clock() + CLAIM, slot.value.attempts + 1
     claim = msgspec.structs.replace(slot.value, claimed_until=claimed_until, attempts=attempts)
     work = Work(services, retraining, _replaced(retraining, slot, claim), episode)
-    target = services.registry.policy(slot.value.model).value.policy.retrain.target
-    if target is None or describe(target) != episode.value.target:
+    target = _target(work)
+    if target is None:
         return _fail(work, "the target is no longer in the policy")
     return _start(work, target) if episode.value.status == REQUESTED else _follow(work, target)
+
+
+def _target(work: Work) -> Target | None:
+    """As the policy says now (a secret may have another name by now); else the one that was asked. None: none was."""
+    policy = work.services.registry.policy(work.order.value.model).value.policy
+    target = policy.retrain.target
+    is_same = target is not None and describe(target) == work.episode.value.target
+    return target if is_same else work.order.value.asked
 
 
 def _start(work: Work, target: Target) -> Outcome:
@@ -75,22 +84,32 @@ def _start(work: Work, target: Target) -> Outcome:
         trainer = work.services.trainer(target)
     except ModeldropError as error:
         return _not_started(work, error)
-    work = _asking(work)
+    work = _asking(work, target)
     try:
         run = trainer.start(work.episode.value.request, again=order.asked_at)
     except ModeldropError as error:
+        if isinstance(error, NotAsked) or not isinstance(error, TransientError):
+            # Nothing came of it: what is looked for is the run of the time before, and how long ago that was counts.
+            work = _changed(work, asked_at=order.asked_at, asked=order.asked)
         return _not_started(work, error)
-    return _seen(work, run, "started")
+    since = order.asked_at or work.order.value.asked_at  # it may have been the time before that it was taken
+    accepted = msgspec.structs.replace(work.episode.value, accepted_at=since)
+    episode = msgspec.structs.replace(work.episode, value=accepted)
+    return _seen(msgspec.structs.replace(work, episode=episode), run, "started")
 
 
 def _not_started(work: Work, error: ModeldropError) -> Outcome:
-    attempts = work.order.value.attempts
+    attempts, refusals = work.order.value.attempts, work.order.value.refusals + 1
+    if isinstance(error, NotAsked):  # no attempt, and nothing against the target: what else it is asked need not wait
+        return _later(_changed(work, attempts=attempts - 1), error, "unknown")
     if not isinstance(error, TransientError):
-        return _fail(work, str(error))
+        if refusals >= MOST_REFUSALS:
+            return _fail(work, f"refused {refusals} times: {error}")
+        return _later(_changed(work, refusals=refusals), error, "unknown")
     if attempts >= MOST_ATTEMPTS:
         given_up = _fail(work, f"given up after {attempts} attempts: {error}")
         return Outcome(given_up.says, "fails")
-    return _later(work, error)
+    return _later(work, error, "fails")
 
 
 def _follow(work: Work, target: Target) -> Outcome:
@@ -99,18 +118,24 @@ def _follow(work: Work, target: Target) -> Outcome:
     try:
         run = work.services.trainer(target).observe(episode.request, episode.run)
     except ModeldropError as error:
-        return _later(work, error)
+        return _later(work, error, "fails")
     if run is None:
         work.retraining.commit([order_done(work.order)])
         return Outcome("over: the target does not tell", "works")
     return _seen(work, run, "running")
 
 
-def _asking(work: Work) -> Work:
+def _asking(work: Work, target: Target) -> Work:
     """Recorded before the target is asked."""
-    asking = msgspec.structs.replace(work.order.value, asked_at=work.services.clock())
+    asking = msgspec.structs.replace(work.order.value, asked_at=work.services.clock(), asked=target)
     order = _replaced(work.retraining, work.order, asking)
     return msgspec.structs.replace(work, order=order)
+
+
+def _changed(work: Work, **changes: Any) -> Work:
+    """The same with another order; it is stored with the outcome."""
+    order = msgspec.structs.replace(work.order.value, **changes)
+    return msgspec.structs.replace(work, order=msgspec.structs.replace(work.order, value=order))
 
 
 def _seen(work: Work, seen: Run, otherwise: str) -> Outcome:
@@ -131,13 +156,13 @@ def _seen(work: Work, seen: Run, otherwise: str) -> Outcome:
     return Outcome(otherwise, "works")
 
 
-def _later(work: Work, error: Exception) -> Outcome:
+def _later(work: Work, error: Exception, target: lanes.Outcome) -> Outcome:
     """Another try, after a pause that grows."""
     attempts = work.order.value.attempts
     log.warning("%s: %s", work.episode.value.id, error)
     at = next_attempt(min(attempts, MOST_ATTEMPTS), work.services.clock(), random())  # noqa: S311 - only spreads the load
     work.retraining.commit([_released(work, attempts=attempts, next_at=at, error=str(error)[:LONGEST_WHY])])
-    return Outcome(f"waiting: {error}", "fails")
+    return Outcome(f"waiting: {error}", target)
 
 
 def _released(work: Work, *, attempts: int, next_at: datetime, error: str) -> Write:
@@ -150,6 +175,7 @@ def _released(work: Work, *, attempts: int, next_at: datetime, error: str) -> Wr
 def _fail(work: Work, why: str, run: Run | None = None) -> Outcome:
     """The episode has failed: with it, the model may have another one, and people are told.
 
+    One that no target took says nothing of what a retraining would have brought: it does not count as without gain.
     The model's state changes for other reasons, too; that alone is no reason to ask the target once more.
     """
     now, before = work.services.clock(), work.episode.value
@@ -160,9 +186,12 @@ def _fail(work: Work, why: str, run: Run | None = None) -> Outcome:
     writes = [work.episode.write(failed), order_done(work.order)]
     for races_left in reversed(range(_RACES)):
         slot = work.retraining.state(before.request.model)
-        without_gain, open_ = slot.value.without_gain + 1, slot.value.open
+        without_gain, open_ = slot.value.without_gain + (before.accepted_at is not None), slot.value.open
         state = msgspec.structs.replace(
-            slot.value, open=None if open_ == before.id else open_, without_gain=without_gain
+            slot.value,
+            open=None if open_ == before.id else open_,
+            without_gain=without_gain,
+            without_version=before.id,
         )
         try:
             work.retraining.commit_about(slot, state, writes, [dispatch(before.request.model, news, now)])

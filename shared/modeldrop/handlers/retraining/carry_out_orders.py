@@ -14,7 +14,7 @@ import msgspec
 from modeldrop.errors import Conflict
 from modeldrop.handlers.outbox.lanes import Lanes, Outcome
 from modeldrop.handlers.retraining.carry_out_order import carry_out_order
-from modeldrop.records.retraining import Order, Retraining
+from modeldrop.records.retraining import Order, Retraining, read_order
 from modeldrop.records.stored import Stored
 from modeldrop.wiring import Services
 
@@ -37,7 +37,7 @@ def carry_out_orders(services: Services, budget_seconds: float) -> OrdersReport:
     until = time.monotonic() + budget_seconds
     report = OrdersReport({}, {}, [], True)
     with Lanes(until) as lanes:
-        for slot in _due(_all(Retraining(services.documents)), services.clock()):
+        for slot in _due(_all(Retraining(services.documents), report.errors), services.clock()):
             lanes.put(slot.value.target, _Errand(services, slot, report))
     return msgspec.structs.replace(report, in_time=lanes.not_reached == 0)
 
@@ -70,14 +70,20 @@ class _Errand:
         self._report.left.append(_episode(self._slot))
 
 
-def _all(retraining: Retraining) -> Iterable[Stored[Order]]:
+def _all(retraining: Retraining, errors: dict[str, str]) -> Iterable[Stored[Order]]:
+    """Every order; one that cannot be read (a newer modeldrop wrote it) is an error, and the others go on."""
     after: str | None = None
     while True:
-        page = retraining.orders(after=after, limit=PAGE)
-        yield from page
+        page = retraining.order_documents(after=after, limit=PAGE)
+        for document in page:
+            try:
+                yield read_order(document)
+            except msgspec.ValidationError as error:
+                log.error("%s cannot be read: %s", document.path, error)
+                errors[document.path.rsplit("/", 1)[1]] = f"{type(error).__name__}: {error}"
         if len(page) < PAGE:
             return
-        after = _episode(page[-1])
+        after = page[-1].path.rsplit("/", 1)[1]
 
 
 def _due(orders: Iterable[Stored[Order]], now: datetime) -> list[Stored[Order]]:

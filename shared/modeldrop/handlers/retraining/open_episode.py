@@ -1,5 +1,6 @@
 """An episode is opened: recorded together with the order to start its run and the news of it, or not at all."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import msgspec
@@ -28,7 +29,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 def open_episode(
-    services: Services, head: ModelHead, state: RetrainingState, reason: Reason, labels: str | None, by: str
+    services: Services, head: ModelHead, state: RetrainingState, reason: Reason, labels: Mapping[str, int], by: str
 ) -> Opened:
     """What is to be committed for the episode. Its number, and so its id, follows from the state it replaces."""
     now = services.clock()
@@ -38,11 +39,10 @@ def open_episode(
         episodes=state.episodes + 1,
         open=episode.id,
         openings=[*openings_of_week(state, now), now][-MOST_OPENINGS:],
-        judging=None,
-        labels=labels,
+        labels_known=dict(labels or state.labels_known),
         declined={},
         without_gain=0 if reason.cause == "manual" else state.without_gain,
-        stopped=False if reason.cause == "manual" else state.stopped,
+        stopped=False,
     )
     version = episode.request.version or ""
     news = News("retraining", version, "retraining asked for", f"{reason.cause}: {episode.why} ({episode.id})")

@@ -15,15 +15,26 @@ from modeldrop.wiring import Services
 MOST_FEATURES_NAMED = 10
 
 
-def drift_sightings(services: Services, report: DriftRecord) -> list[Sighting]:
-    """Of the features, and of the predictions. A window that is not over yet may begin an alarm, but ends none."""
+def drift_sightings(services: Services, report: DriftRecord, latest: Sequence[DriftRecord]) -> list[Sighting]:
+    """Of the features, and of the predictions. A window that is not over yet may begin an alarm, but ends none.
+
+    ``latest``: reports on the latest windows, from which it follows whether an alarm is over.
+    """
     link = report_address(services, report.model, "drift", report.version, report.window)
     moved = [feature for feature in report.features if feature["verdict"] == DRIFTED]
     predictions = report.prediction or {}
-    data = _said(report, report.alarm.data, report.verdict)
-    outputs = _said(report, report.alarm.prediction, str(predictions.get("verdict")))
+    data = _is_alarmed(report, report.alarm.data, report.verdict)
+    outputs = _is_alarmed(report, report.alarm.prediction, _of_predictions(report))
     return [
-        Sighting("data_drift", report.version, data, time_range(report), _why(report, moved), link),
+        Sighting(
+            "data_drift",
+            report.version,
+            data,
+            time_range(report),
+            _why(report, moved),
+            link,
+            _well([(each, each.verdict) for each in latest]),
+        ),
         Sighting(
             "prediction_drift",
             report.version,
@@ -31,6 +42,7 @@ def drift_sightings(services: Services, report: DriftRecord) -> list[Sighting]:
             time_range(report),
             _why(report, [predictions] if outputs else []),
             link,
+            _well([(each, _of_predictions(each)) for each in latest]),
         ),
     ]
 
@@ -40,10 +52,11 @@ def quality_sighting(services: Services, reports: Sequence[QualityRecord], windo
     latest = reports[0]
     link = report_address(services, latest.model, "quality", latest.version, latest.window)
     bad = [report.verdict == "degraded" for report in reports[:windows_to_alarm]]
-    alarmed = False if not bad[0] else (len(bad) == windows_to_alarm and all(bad)) or None
+    alarmed = len(bad) == windows_to_alarm and all(bad)
     window = TimeRange(reports[len(bad) - 1].window, latest.window + timedelta(seconds=latest.window_seconds))
     why = f"{'; '.join(latest.reasons)} (over {latest.n} labelled predictions from {_moment(latest.window)} on)"
-    return Sighting("concept_drift", latest.version, alarmed, window, why, link)
+    well = {report.window.isoformat(): report.verdict != "degraded" for report in reports}
+    return Sighting("concept_drift", latest.version, alarmed, window, why, link, well)
 
 
 def health_reason(services: Services, model: str, production: str) -> Reason | None:
@@ -53,21 +66,34 @@ def health_reason(services: Services, model: str, production: str) -> Reason | N
         return None
     since = record.since or services.clock()
     window = TimeRange(since, record.checked_at or since)
-    address = f"{services.settings.api_url or ''}/v1/models/{model}/health"
-    return Reason("unhealthy", record.why, address, window)
+    return Reason("unhealthy", record.why, f"{_base(services)}/v1/models/{model}/health", window)
 
 
 def report_address(services: Services, model: str, kind: str, version: str, window: datetime) -> str:
     """Where the API has the report: an address, or where none is configured a path."""
-    base = (services.settings.api_url or "").rstrip("/")
-    return f"{base}/v1/models/{model}/{kind}?version={version}&window={_moment(window)}"
+    return f"{_base(services)}/v1/models/{model}/{kind}?version={version}&window={_moment(window)}"
 
 
-def _said(report: DriftRecord, alarmed: bool, verdict: str) -> bool | None:
-    """An alarm takes several windows; one that is well, and over, ends it."""
-    if alarmed and (report.complete or verdict == DRIFTED):
-        return True
-    return False if verdict == OK and report.complete else None
+def _base(services: Services) -> str:
+    return (services.settings.api_url or "").rstrip("/")
+
+
+def _is_alarmed(report: DriftRecord, alarmed: bool, verdict: str) -> bool:
+    """Whether the alarm that the report tells of is this window's, too."""
+    return alarmed and (report.complete or verdict == DRIFTED)
+
+
+def _of_predictions(report: DriftRecord) -> str:
+    return str((report.prediction or {}).get("verdict"))
+
+
+def _well(judged: Sequence[tuple[DriftRecord, str]]) -> dict[str, bool]:
+    """Whether each window was well, by its start: those that are over, and could be judged."""
+    return {
+        report.window.isoformat(): verdict == OK
+        for report, verdict in judged
+        if report.complete and verdict in (OK, DRIFTED)
+    }
 
 
 def _why(report: DriftRecord, moved: Sequence[Mapping[str, Any]]) -> str:

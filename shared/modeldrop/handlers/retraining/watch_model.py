@@ -12,20 +12,22 @@ import msgspec
 
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.news import News
-from modeldrop.domain.policy import Policy, RetrainPolicy
+from modeldrop.domain.policy import Policy
 from modeldrop.domain.retraining.alarms import AlarmChange, Sighting, change_alarms
 from modeldrop.domain.retraining.episode import TimeRange
-from modeldrop.domain.retraining.governor import Reason, Ruling, rule
+from modeldrop.domain.retraining.governor import Circumstances, Reason, Ruling, new_labels, rule
 from modeldrop.domain.retraining.state import AlarmKind, RaisedAlarm, RetrainingState
+from modeldrop.errors import Conflict
 from modeldrop.handlers.reports.report_drift import report_latest_windows
 from modeldrop.handlers.retraining.apply_proposal import resume_proposals
-from modeldrop.handlers.retraining.end_episode import Ended, end_episode
+from modeldrop.handlers.retraining.end_episode import Ended, end_episode, is_waiting
 from modeldrop.handlers.retraining.known_labels import known_labels
 from modeldrop.handlers.retraining.open_episode import open_episode
 from modeldrop.handlers.retraining.propose_threshold import propose_threshold, why_none
 from modeldrop.handlers.retraining.sightings import drift_sightings, health_reason, quality_sighting, time_range
 from modeldrop.ports import Write
 from modeldrop.records.outbox import dispatch
+from modeldrop.records.proposals import OUTDATED, PROPOSED, Proposals, end_of
 from modeldrop.records.reports import DriftRecord
 from modeldrop.records.retraining import Retraining
 from modeldrop.wiring import Services
@@ -41,47 +43,67 @@ class _Change(msgspec.Struct, frozen=True):
     news: list[News]
 
 
-def watch_model(services: Services, head: ModelHead) -> str | None:
-    """The id of the episode that was opened, if one was. Raises Conflict where another tick was faster."""
-    resume_proposals(services, head.model)
-    slot = Retraining(services.documents).state(head.model)
-    policy = services.registry.policy(head.model).value.policy
-    reports = _latest_reports(services, head, policy.drift.windows_to_alarm)
-    sightings = _sightings(services, head, reports, policy.drift.windows_to_alarm)
+def is_watched(services: Services, head: ModelHead) -> bool:
+    """Whether there is anything to look at: a version that serves or served, or an episode somebody asked for."""
+    return head.rollouts > 0 or is_waiting(Retraining(services.documents).state(head.model).value)
+
+
+def watch_model(services: Services, model: str) -> str | None:
+    """The id of the episode that was opened, if one was. Raises Conflict where others were faster."""
+    proposal = Proposals(services.documents).open(model).value.name
+    if proposal is not None:
+        resume_proposals(services, model)
+    head = services.registry.head(model).value
+    slot = Retraining(services.documents).state(model)
+    policy = services.registry.policy(model).value.policy
+    latest = _latest_reports(services, head, policy.drift.windows_to_alarm)
+    reports = _telling(latest)
+    sightings = _sightings(services, head, latest, policy.drift.windows_to_alarm)
     production = head.production.version if head.production else None
-    alarms = change_alarms(slot.value.alarms, production, sightings, services.clock())
+    to_end = policy.drift.windows_to_alarm
+    alarms = change_alarms(slot.value.alarms, production, sightings, to_end, services.clock())
     ended = end_episode(services, head, msgspec.structs.replace(slot.value, alarms=alarms.alarms))
     proposed = _proposal_news(services, alarms, reports, policy)
+    withdrawn = [] if proposal is None else _withdrawn(services, model, alarms)
     reasons = _reasons(services, head, alarms.alarms, sightings)
-    change, opened = _ruled(services, head, ended, reasons, policy.retrain)
+    change, opened = _ruled(services, head, ended, reasons, policy)
     news = [*alarms.news, *proposed, *change.news]
-    if news or change.state != slot.value:
-        told = [dispatch(head.model, item, services.clock()) for item in news]
-        Retraining(services.documents).commit_about(slot, change.state, change.writes, told)
+    if news or withdrawn or change.state != slot.value:
+        told = [dispatch(model, item, services.clock()) for item in news]
+        _check_production(services, head)
+        Retraining(services.documents).commit_about(slot, change.state, [*change.writes, *withdrawn], told)
     return opened
 
 
-def _latest_reports(services: Services, head: ModelHead, windows_to_alarm: int) -> list[DriftRecord]:
-    """The newest on production that says anything of a window that is over; then those of windows that are not.
+def _check_production(services: Services, head: ModelHead) -> None:
+    """Raises Conflict where another version has gone live meanwhile: what was seen is not about that one.
 
-    All that serves is reported on by the way.
+    A look takes seconds. Between this and the commit lies a moment that remains: the commit is not about the head.
     """
+    if services.registry.head(head.model).value.production != head.production:
+        raise Conflict(f"{head.model}: another version went into production meanwhile")
+
+
+def _latest_reports(services: Services, head: ModelHead, windows_to_alarm: int) -> list[DriftRecord]:
+    """Those on production, the oldest first. All that serves is reported on by the way."""
     production = head.production.version if head.production else None
-    reports = [each for each in report_latest_windows(services, head, windows_to_alarm) if each.version == production]
+    return [each for each in report_latest_windows(services, head, windows_to_alarm) if each.version == production]
+
+
+def _telling(reports: list[DriftRecord]) -> list[DriftRecord]:
+    """The newest that says anything of a window that is over; then those of windows that are not."""
     over = [each for each in reports if each.complete and each.verdict != "insufficient_data"]
     return over[-1:] + [each for each in reports if not each.complete]
 
 
-def _sightings(
-    services: Services, head: ModelHead, reports: list[DriftRecord], windows_to_alarm: int
-) -> list[Sighting]:
+def _sightings(services: Services, head: ModelHead, latest: list[DriftRecord], windows_to_alarm: int) -> list[Sighting]:
     """One of each kind: what a window that is over says, unless one that is not has drifted already."""
     from modeldrop.handlers.reports.report_quality import latest_judged_qualities  # noqa: PLC0415 - loads numpy
 
     found: dict[AlarmKind, Sighting] = {}
-    for report in reports:
-        for sighting in drift_sightings(services, report):
-            if sighting.alarmed is not None or sighting.kind not in found:
+    for report in _telling(latest):
+        for sighting in drift_sightings(services, report, latest):
+            if sighting.alarmed or sighting.kind not in found:
                 found[sighting.kind] = sighting
     if head.production is not None:
         judged = latest_judged_qualities(services, head, head.production.version, windows_to_alarm)
@@ -102,6 +124,18 @@ def _proposal_news(services: Services, alarms: AlarmChange, reports: list[DriftR
     return []
 
 
+def _withdrawn(services: Services, model: str, alarms: AlarmChange) -> list[Write]:
+    """A threshold that waits for a word is of no use any more once the predictions are as before."""
+    if "prediction_drift" in alarms.alarms:
+        return []
+    records = Proposals(services.documents)
+    opened = records.open(model)
+    slot = None if opened.value.name is None else records.find(model, opened.value.name)
+    if slot is None or slot.value.status != PROPOSED:
+        return []
+    return end_of(slot, opened, OUTDATED, "the prediction drift it follows from is over", services.clock())
+
+
 def _reasons(
     services: Services, head: ModelHead, alarms: Mapping[AlarmKind, RaisedAlarm], sightings: list[Sighting]
 ) -> list[Reason]:
@@ -120,13 +154,15 @@ def _reasons(
 
 
 def _ruled(
-    services: Services, head: ModelHead, ended: Ended, reasons: list[Reason], policy: RetrainPolicy
+    services: Services, head: ModelHead, ended: Ended, reasons: list[Reason], policy: Policy
 ) -> tuple[_Change, str | None]:
-    now = services.clock()
-    ruling = rule(ended.state, reasons, policy, None, now)
-    labels = known_labels(services, head.model) if ruling.opens is not None else None
+    now, labels = services.clock(), dict[str, int]()
+    seen = Circumstances(min_labels=policy.quality.min_labels, paused=head.paused.by if head.paused else None)
+    ruling = rule(ended.state, reasons, policy.retrain, seen, now)
     if ruling.opens is not None:  # the labels are read only where they can still make a difference
-        ruling = rule(ended.state, reasons, policy, labels, now)
+        labels = known_labels(services, head.model)
+        seen = msgspec.structs.replace(seen, new_labels=new_labels(labels, ended.state.labels_known))
+        ruling = rule(ended.state, reasons, policy.retrain, seen, now)
     if ruling.opens is not None:
         opened = open_episode(services, head, ended.state, ruling.opens, labels, "modeldrop")
         log.info("%s: %s asks for a retraining: %s", head.model, ruling.opens.cause, opened.episode.id)

@@ -57,7 +57,7 @@ class Retraining:
         hold(key == request["episode"], "the episode is the key of the request", key)
         say(f"  the pipeline is asked for {request['episode']}, signed: {request['cause']} of {request['version']}")
         for what in ("data drift", "prediction drift", "a new threshold is proposed"):
-            say(f"  people are told of {what}: {self._news(what)['why']}")
+            say(f"  people are told: {what}: {self._news(what)['why']}")
         return key
 
     def _retrained(self, episode: str) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -18,6 +18,7 @@ from modeldrop.localcloud.dropping import drop_package
 
 START_SECONDS = 30.0
 STEP_SECONDS = 30.0
+LINES_SHOWN = 20  # of each log, where a step fails
 
 
 class StepFailed(ModeldropError):
@@ -91,22 +92,46 @@ class Stage:
 
 @contextmanager
 def cloud(data: Path, secrets: dict[str, str]) -> Iterator[str]:
-    """``modeldrop up`` in a process of its own, as a user starts it; yields its address."""
+    """``modeldrop up`` in a process of its own, as a user starts it; yields its address.
+
+    What it and its workers write is shown, the last lines of each, if the block ends with an error.
+    """
     command = [sys.executable, "-m", "modeldrop.cli", "up", "--port", "0", "--data", str(data), "--tick-seconds", "0.5"]
-    environment = os.environ | {"MODELDROP_LOG_LEVEL": os.environ.get("MODELDROP_LOG_LEVEL", "ERROR")} | secrets
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
+    environment = os.environ | {"MODELDROP_LOG_LEVEL": os.environ.get("MODELDROP_LOG_LEVEL", "WARNING")} | secrets
+    log = data / "cloud.log"
+    try:
+        with log.open("w") as errors, _process(command, environment, errors) as process:
             assert process.stdout is not None
             line = process.stdout.readline()
             if " ready at " not in line:
                 raise StepFailed(f"modeldrop up did not start: {line or 'see above'}")
             yield line.split(" ready at ")[1].split()[0]
+    except Exception:
+        for path in [log, *sorted((data / "logs").glob("*.log"))]:
+            _show_end(path)
+        raise
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str], errors: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    """Runs until the block ends."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=errors, text=True, env=environment) as process:
+        try:
+            yield process
         finally:
             process.send_signal(signal.SIGINT)
             try:
                 process.wait(START_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _show_end(log: Path) -> None:
+    """The last lines of a log, if it has any."""
+    lines = log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
+    if lines:
+        say("\n".join([f"\n-- the end of {log.name}", *lines]))
 
 
 def keep(url: str) -> None:
