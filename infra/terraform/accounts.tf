@@ -224,3 +224,10 @@ resource "google_service_account_iam_member" "build_uses" {
   role               = "roles/iam.serviceAccountUser"
   member             = google_service_account.build.member
 }
+
+# Smoke tests call functions with a token that says who calls; a build makes its own.
+resource "google_service_account_iam_member" "build_says_who_it_is" {
+  service_account_id = google_service_account.build.name
+  role               = "roles/iam.serviceAccountOpenIdTokenCreator"
+  member             = google_service_account.build.member
+}

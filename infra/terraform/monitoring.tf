@@ -67,7 +67,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
 
   documentation {
     mime_type = "text/markdown"
-    content   = "Messages could not be delivered to ${each.value}. They are kept for 31 days. Its log says why; after the fix, replay them: `terraform apply -var replay_dead_letters=true`, and `=false` when none is left."
+    content   = "Messages could not be delivered to ${each.value}. They are kept for 31 days. Its log says why; after the fix, replay them: `terraform apply -var-file=env/ENV.tfvars -var replay_dead_letters=true`, and `=false` when none is left."
   }
 }
 

@@ -53,7 +53,7 @@ resource "google_pubsub_subscription" "push" {
 
 # A dead-letter topic without a subscription throws away what it was made to keep.
 #
-# Replay: after the fix, `terraform apply -var replay_dead_letters=true` pushes all of them to their function once more, and
+# Replay: after the fix, `terraform apply -var-file=env/ENV.tfvars -var replay_dead_letters=true` pushes all of them to their function once more, and
 # =false when none is left (the alert's own figure says so). Events may come twice, that changes nothing. What fails again
 # stays here, for 31 days from when it came. To look at some before: gcloud pubsub subscriptions pull NAME --limit=10.
 resource "google_pubsub_subscription" "dead_letters" {

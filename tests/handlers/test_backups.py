@@ -16,7 +16,7 @@ from modeldrop.handlers.backups.restore_backup import restore_backup
 from modeldrop.handlers.backups.take_backup import take_backup
 from modeldrop.handlers.retraining.ask_retraining import ask_retraining
 from modeldrop.ports import Write
-from modeldrop.records.collections import DECISIONS, NOT_STATE, SAMPLES, SHARED
+from modeldrop.records.collections import DECISIONS, NOT_STATE, POLICIES, SAMPLES, SHARED
 from tests.handlers.control import FAST, MODEL, Control
 from tests.handlers.prediction_log import NOW, between, instance, label, message, prediction
 from tests.handlers.reporting import report
@@ -65,7 +65,7 @@ def test_everything_there_and_back(full: Control, tmp_path: Path) -> None:
 
 
 def test_every_collection_of_the_story_is_known(full: Control) -> None:
-    named = {*SAMPLES, *DECISIONS, *SHARED, *NOT_STATE, "models", "shards"}
+    named = {*SAMPLES, *DECISIONS, *SHARED, *NOT_STATE, POLICIES, "models", "shards"}
     assert {path.split("/")[-2] for path in stored(full.data)} <= named
 
 
@@ -76,6 +76,7 @@ def test_documents_come_after_those_below_them(full: Control, tmp_path: Path) ->
     seen: list[str] = []
     between(other.services).before = lambda writes: seen.extend(write.path for write in writes)
     restore_backup(other.services, tmp_path / "backup")
+    assert seen[0].startswith("policies/")
     for number, path in enumerate(seen):
         assert not [later for later in seen[number:] if later.startswith(f"{path}/")]
 
@@ -157,6 +158,10 @@ def test_the_commands(full: Control, tmp_path: Path) -> None:
     run, file = CliRunner(), tmp_path / "backup"
     taken = run.invoke(app, ["backup", str(file), "--data", str(full.data)])
     assert taken.exit_code == 0 and f"documents in {file}" in taken.output.replace("\n", "")
+    assert run.invoke(app, ["backup", str(file), "--data", str(full.data)]).exit_code == 2  # it is there
+    assert run.invoke(app, ["backup", str(file), "--data", str(full.data), "--force"]).exit_code == 0
+    assert run.invoke(app, ["backup", str(tmp_path / "b"), "--data", str(tmp_path / "nobody")]).exit_code == 2
+    assert not (tmp_path / "b").exists()
     back = run.invoke(app, ["restore", str(file), "--data", str(tmp_path / "new")])
     assert back.exit_code == 0 and "documents restored" in back.output
     assert stored(tmp_path / "new") == stored(full.data)

@@ -32,10 +32,12 @@ DECISIONS: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 """Of a model: what was decided. The head changes with them."""
-SHARED: Final = ("policies", "quarantine", "outbox", "training", "unknown")
+POLICIES: Final = "policies"
+"""What models are judged by: there before them, so that nobody judges a model by the defaults."""
+SHARED: Final = ("quarantine", "outbox", "training")
 """Beside the models."""
-NOT_STATE: Final = ("heartbeats",)
-"""When ticks ran here says nothing of another place."""
+NOT_STATE: Final = ("heartbeats", "unknown")
+"""When ticks ran, and what was counted and passed over, says nothing of another place."""
 
 PAGE = 100
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from modeldrop import __version__
 from modeldrop.handlers.backups.backup_file import FORMAT, Entry, Header, Trailer, write_backup
 from modeldrop.ports import Document, DocumentStore
-from modeldrop.records.collections import DECISIONS, SAMPLES, SHARED, below, listed
+from modeldrop.records.collections import DECISIONS, POLICIES, SAMPLES, SHARED, below, listed
 from modeldrop.wiring import Services
 
 _ATTEMPTS = 5
@@ -22,6 +22,7 @@ def take_backup(services: Services, path: Path, progress: Callable[[str], object
     """Write the backup to ``path``; ``progress`` is told each model. Raises Unavailable where the store is silent."""
     unsettled: list[str] = []
     found = chain(
+        listed(services.documents, POLICIES),
         chain.from_iterable(_model(services.documents, head, unsettled, progress) for head in _heads(services)),
         chain.from_iterable(listed(services.documents, collection) for collection in SHARED),
     )
