@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from modeldrop.domain.serving_pointer import Swappable
 from modeldrop.domain.targets import (
     AirflowTarget,
     Channel,
@@ -41,6 +42,8 @@ from modeldrop.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from modeldrop.adapters.http.guarded_client import GuardedClient
+    from modeldrop.serving.gemini.configuration import GeminiConfiguration
+    from modeldrop.serving.gemini.language_model import LanguageModel
 
 TOPICS = ("predictions",)
 
@@ -87,6 +90,11 @@ class Services:
     @cached_property
     def model_server(self) -> ModelServer:
         """Where versions are deployed."""
+        from modeldrop.adapters.hot_swap.model_server import HotSwapModelServer
+
+        return HotSwapModelServer(self._machines(), self.bucket, self._self_check, image=self.settings.predict_image)
+
+    def _machines(self) -> ModelServer:
         if self.settings.backend == "gcp":
             from modeldrop.adapters.gcp import vertex_model_server
 
@@ -94,6 +102,12 @@ class Services:
         from modeldrop.adapters.local.process_model_server import ProcessModelServer
 
         return ProcessModelServer(_data(self.settings) / "serving.sqlite")
+
+    def _self_check(self, one: Swappable) -> None:
+        """As the service does it once more before it swaps: see ``serving.followed_version``."""
+        from modeldrop.serving.loading import load_runtime
+
+        load_runtime(self.bucket, one.folder, one.digest, one.version, connect_llm=connect_llm).self_check()
 
     @cached_property
     def metrics(self) -> MetricSource:
@@ -224,6 +238,13 @@ def open_artifacts(storage_uri: str) -> tuple[Bucket, str]:
         prefix = storage_uri.removeprefix(f"gs://{parts.netloc}").strip("/")  # object names are not percent-encoded
         return storage_bucket.open_bucket(parts.netloc), f"{prefix}/" if prefix else ""
     raise ConfigurationError(f"artifacts are read from gs:// and file:///, not from {storage_uri!r}")
+
+
+def connect_llm(configuration: "GeminiConfiguration") -> "LanguageModel":
+    """The LLM that a ``gemini`` version calls. Raises ConfigurationError without a key."""
+    from modeldrop.adapters.gcp import gemini_connection
+
+    return gemini_connection.connect(configuration)
 
 
 def _native(settings: Settings, local: str, gcp: str) -> str:

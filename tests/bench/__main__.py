@@ -24,6 +24,7 @@ from tests.bench import (
     report,
     retraining,
     rollback,
+    service,
     spine,
 )
 from tests.bench.measuring import Note, Row, table
@@ -39,6 +40,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "growth": growth.run,
     "report": report.run,
     "retraining": retraining.run,
+    "service": service.run,
 }
 
 

@@ -318,6 +318,17 @@ def test_what_is_asked_of_vertex(vertex_server: VertexServer) -> None:
     assert deploy["deployedModel"]["dedicatedResources"]["machineSpec"] == {"machineType": "n1-standard-2"}
 
 
+def test_a_container_that_calls_gemini_is_told_to_ask_vertex(vertex_server: VertexServer) -> None:
+    bring_up(vertex_adapter(vertex_server), msgspec.structs.replace(V1, runtime="gemini"))
+    (upload,) = vertex_server.effects("models.upload")
+    told = {one["name"]: one["value"] for one in upload.body["model"]["containerSpec"]["env"]}
+    assert {name: told[name] for name in told if name.startswith("GOOGLE_")} == {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_CLOUD_PROJECT": "test-project",
+        "GOOGLE_CLOUD_LOCATION": vertex_settings(vertex_server.url).region,
+    }
+
+
 def test_what_vertex_could_never_serve_is_refused_before_it_is_asked(vertex_server: VertexServer) -> None:
     without_image = connect(replace(vertex_settings(vertex_server.url), predict_image=None))
     with pytest.raises(Refused, match="MODELDROP_PREDICT_IMAGE"):

@@ -57,6 +57,8 @@ class Interrupting(Listening):
         self._side = side
         self._act = act
         self._crashed = False
+        self._begun: list[Point] = []
+        """Effects that have not ended, the innermost last; one that raised stays until an outer one ends."""
         self.happened = False
 
     def before(self, effect: Effect) -> None:
@@ -64,17 +66,21 @@ class Interrupting(Listening):
         if self._crashed:
             raise BrokenRule(f"{effect} after the crash")
         super().before(effect)
-        self._interrupt("before", effect)
+        self._begun.append(self.points[-1])
+        self._interrupt("before", self.points[-1])
 
     def after(self, effect: Effect) -> None:
         """See Hook."""
-        self._interrupt("after", effect)
+        ended = self._begun.pop()
+        while ended.effect != effect:
+            ended = self._begun.pop()
+        self._interrupt("after", ended)
 
-    def _interrupt(self, side: Side, effect: Effect) -> None:
-        if self.happened or side != self._side or len(self.points) != self._point.number + 1:
+    def _interrupt(self, side: Side, point: Point) -> None:
+        if self.happened or side != self._side or point.number != self._point.number:
             return
-        if effect != self._point.effect:
-            raise BrokenRule(f"{self._point} was to be interrupted, not {effect}")
+        if point.effect != self._point.effect:
+            raise BrokenRule(f"{self._point} was to be interrupted, not {point.effect}")
         self.happened = True
         try:
             self._act()

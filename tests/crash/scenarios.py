@@ -28,6 +28,7 @@ health: {interval_seconds: 40, window_seconds: 60}
 """
 REPAIR = POLICY.replace("out_of_band: pause", "out_of_band: repair")
 APPROVAL = POLICY.replace("approval: none", "approval: manual")
+HOT_SWAP = POLICY.replace("rollout: {steps: [50, 100],", "rollout: {strategy: hot_swap,")
 WARM_FOR_LONG = POLICY.replace("keep_warm_seconds: 60", "keep_warm_seconds: 300")
 
 Stimulus = Callable[[Play, Services], object]
@@ -101,6 +102,15 @@ def _cold_predecessor(play: Play) -> None:
     _one_live(play)
     _make_live(play, "v2", 0.8, 2)
     assert play.deployed == ["v2"]
+
+
+def _first_to_be_swapped_in(play: Play) -> None:
+    """v1 has a deployment of its own; from now on there is to be one for all."""
+    play.policy(POLICY)
+    _one_live(play)
+    play.policy(HOT_SWAP)
+    _policy_known(play)
+    play.drop("v2", 0.8, 2)
 
 
 def _newer_dropped_during_canary(play: Play) -> None:
@@ -248,4 +258,8 @@ SCENARIOS = (
     Scenario("name refused", _bad_name_dropped, lambda play, s: play.tell("models/Fraud_Model/v1/metadata.json", s)),
     Scenario("package with artifacts", _artifacts_dropped, told("v2")),
     Scenario("artifacts waited for", _artifacts_waited_for),
+    Scenario("hot swap", _better_one_dropped, told("v2"), HOT_SWAP),
+    Scenario("hot swap that fails its analysis", _better_one_dropped, told("v2"), HOT_SWAP, sick=frozenset({"v2"})),
+    Scenario("first hot swap", _first_to_be_swapped_in, told("v2"), HOT_SWAP),
+    Scenario("hot swap rolled back to a cold version", _cold_predecessor, _back, HOT_SWAP),
 )

@@ -157,7 +157,7 @@ def close(services: Services) -> None:
         made = vars(services).get(name)
         adapter: Any = made.adapter if isinstance(made, Watched) else made
         if adapter is not None:
-            adapter.close()
+            getattr(adapter, "machines", adapter).close()
 
 
 def _touches(args: Sequence[Any]) -> tuple[str, ...]:

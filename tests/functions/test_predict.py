@@ -1,66 +1,27 @@
 """functions/predict: the container contract, through the real framework; once in a real process over real HTTP."""
 
-import hashlib
 import json
-import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import httpx
 import pytest
 from flask.testing import FlaskClient
 
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.errors import InvalidInput, Unavailable
-from modeldrop.handlers.predictions.answer_predictions import BODY_LIMIT_BYTES, predict_each
+from modeldrop.handlers.serving.answering import predict_each
+from modeldrop.handlers.serving.reply import BODY_LIMIT_BYTES
 from modeldrop.ports import Bucket
-from modeldrop.serving.served_version import NotServing, ServedVersion
-from modeldrop.settings import SERVING_VARIABLES, ServingSettings
-
-SOURCE = Path(__file__).parents[2] / "functions" / "predict" / "main.py"
-METADATA: dict[str, Any] = {
-    "model": "flights",
-    "version": "v7",
-    "runtime": "scorecard",
-    "features": {"dep_delay": {"type": "numeric"}, "carrier": {"type": "categorical"}},
-    "parameters": {"coefficients": {"dep_delay": 0.5, "carrier": {"UA": 1.0}}, "link": "identity", "threshold": 2.0},
-}
-GOOD = {"dep_delay": 4, "carrier": "UA"}
-ANSWER = {"score": 3.0, "decision": True}
-
-
-def package(folder: Path, metadata: object = None) -> dict[str, str]:
-    """Writes a package (bytes as they are, else as JSON) and returns the variables that name it."""
-    content = METADATA if metadata is None else metadata
-    data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metadata.json").write_bytes(data)
-    return {
-        "AIP_STORAGE_URI": folder.as_uri(),
-        "MODELDROP_SERVED_MODEL": "flights",
-        "MODELDROP_SERVED_VERSION": "v7",
-        "MODELDROP_SERVED_DIGEST": hashlib.sha256(data).hexdigest(),
-    }
-
-
-def client_of(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """The function as the framework mounts it, in an environment of these serving variables only."""
-    for name in SERVING_VARIABLES.values():
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    app = functions_framework.create_app(target="predict", source=str(SOURCE))
-    client: FlaskClient = app.test_client()
-    return client
+from modeldrop.serving.served_version import NotServing, PinnedVersion
+from modeldrop.settings import ServingSettings
+from modeldrop.wiring import connect_llm
+from tests.functions.predict_system import ANSWER, GOOD, METADATA, SOURCE, client_of, package, process
 
 
 @pytest.fixture
@@ -108,7 +69,9 @@ def test_other_routes_and_methods(client: FlaskClient, method: str, path: str, s
     answer = client.open(path, method=method)
     assert answer.status_code == status
     assert answer.headers.get("Allow") == allow
-    assert answer.json.keys() == {"error"}
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["detail"]
 
 
 # --- what cannot be served -------------------------------------------------------------------------------------
@@ -118,14 +81,14 @@ def test_without_configuration_every_route_says_what_is_missing(monkeypatch: pyt
     client = client_of({"AIP_STORAGE_URI": "file:///nowhere"}, monkeypatch)
     for answer in (client.get("/health"), client.post("/predict", json={"instances": [GOOD]})):
         assert answer.status_code == 503
-        assert "MODELDROP_SERVED_MODEL, MODELDROP_SERVED_VERSION, MODELDROP_SERVED_DIGEST" in answer.json["error"]
+        assert "MODELDROP_SERVED_MODEL, MODELDROP_SERVED_VERSION, MODELDROP_SERVED_DIGEST" in answer.json["detail"]
 
 
 UNSERVABLE = {
     "not JSON": (b"{", "truncated"),
     "not an object": (b"[]", "must be an object"),
     "NaN": (b'{"a": NaN}', "malformed"),
-    "another runtime": (METADATA | {"runtime": "onnx"}, "runtime 'onnx' is not supported by this image"),
+    "another runtime": (METADATA | {"runtime": "container"}, "runtime 'container' is not supported by this image"),
     "no runtime": ({"parameters": {}}, "runtime None is not supported by this image"),
     "a runtime of a wrong type": (METADATA | {"runtime": ["scorecard"]}, "is not supported by this image"),
     "no parameters": ({"runtime": "scorecard"}, "parameters: must be an object, not null"),
@@ -185,11 +148,11 @@ def test_many_first_callers_load_once(tmp_path: Path) -> None:
         opened.append(uri)
         return FolderBucket(tmp_path), ""
 
-    served = ServedVersion(lambda: settings, open_artifacts)
+    served = PinnedVersion(settings, open_artifacts, connect_llm)
 
     def first_call(_: int) -> object:
         all_here.wait()
-        return served.runtime()
+        return served.now()
 
     with ThreadPoolExecutor(8) as threads:
         runtimes = list(threads.map(first_call, range(8)))
@@ -206,11 +169,11 @@ def test_a_passing_failure_is_tried_again_by_the_next_caller(tmp_path: Path) -> 
             raise outcome
         return FolderBucket(tmp_path), ""
 
-    served = ServedVersion(lambda: settings, open_artifacts)
-    assert served.runtime() == NotServing("storage is out of reach", final=False)
-    assert served.runtime() == NotServing("ValueError while loading", final=False)
-    assert not isinstance(served.runtime(), NotServing)
-    assert served.runtime() is served.runtime()
+    served = PinnedVersion(settings, open_artifacts, connect_llm)
+    assert served.now() == NotServing("storage is out of reach", final=False)
+    assert served.now() == NotServing("ValueError while loading", final=False)
+    assert not isinstance(served.now(), NotServing)
+    assert served.now() is served.now()
     assert outcomes == []
 
 
@@ -223,11 +186,11 @@ def test_callers_who_waited_for_a_failing_attempt_share_its_outcome(tmp_path: Pa
         may_fail.wait(10)
         raise Unavailable("storage is out of reach")
 
-    served = ServedVersion(lambda: settings, open_artifacts)
+    served = PinnedVersion(settings, open_artifacts, connect_llm)
     with ThreadPoolExecutor(5) as threads:
-        first = threads.submit(served.runtime)
+        first = threads.submit(served.now)
         assert started.wait(10)
-        others = [threads.submit(served.runtime) for _ in range(4)]
+        others = [threads.submit(served.now) for _ in range(4)]
         wait_until_queued(len(others))
         may_fail.set()
         outcomes = [call.result(10) for call in [first, *others]]
@@ -239,7 +202,7 @@ def wait_until_queued(count: int) -> None:
     """Until so many threads stand at the lock, that is: have noted which attempt they wait for."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        frames = [frame for frame in sys._current_frames().values() if frame.f_code is ServedVersion.runtime.__code__]
+        frames = [frame for frame in sys._current_frames().values() if frame.f_code is PinnedVersion.now.__code__]
         if sum("attempts_before" in frame.f_locals for frame in frames) == count:
             return
     pytest.fail("the callers did not arrive")
@@ -253,11 +216,11 @@ def test_a_final_failure_is_kept(tmp_path: Path) -> None:
         opened.append(uri)
         return FolderBucket(tmp_path), ""
 
-    served = ServedVersion(lambda: settings, open_artifacts)
-    first = served.runtime()
+    served = PinnedVersion(settings, open_artifacts, connect_llm)
+    first = served.now()
     assert isinstance(first, NotServing)
     assert first.final
-    assert served.runtime() is first
+    assert served.now() is first
     assert len(opened) == 1
 
 
@@ -287,20 +250,37 @@ def test_predictions_in_order_and_bad_instances_in_their_place(client: FlaskClie
         (b'{"instances": {}}', "Expected `array`"),
         (b'{"instances": [NaN]}', "malformed"),
         (b'{"instances": ' + b"[" * 100_000, "nested"),
-        (b'{"instances": [' + b"1," * 10_000 + b"1]}", "10,001 elements, more than 10,000"),
-        (b'{"instances": []}' + b" " * BODY_LIMIT_BYTES, "more than the 1,500,000 allowed"),
+        (b'{"instances": [' + b"1," * 1_000 + b"1]}", "1,001 elements, more than 1,000"),
     ],
-    ids=["empty", "list", "no instances", "object", "NaN", "bomb", "many", "large"],
+    ids=["empty", "list", "no instances", "object", "NaN", "bomb", "many"],
 )
 def test_a_request_wrong_as_a_whole(client: FlaskClient, body: bytes, reason: str) -> None:
     answer = client.post("/predict", data=body)
-    assert answer.status_code == 400
-    assert reason in answer.json["error"]
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+    assert reason in answer.json["detail"]
+    assert reason in answer.json["errors"][0]["message"]
 
 
-def test_ten_thousand_instances(client: FlaskClient) -> None:
-    answer = client.post("/predict", json={"instances": [GOOD] * 10_000})
-    assert answer.json == {"predictions": [ANSWER] * 10_000}
+def test_too_large(client: FlaskClient) -> None:
+    answer = client.post("/predict", data=b'{"instances": []}' + b" " * BODY_LIMIT_BYTES)
+    assert (answer.status_code, answer.json["detail"]) == (413, "a request may have 1,500,000 bytes")
+
+
+def test_a_thousand_instances(client: FlaskClient) -> None:
+    answer = client.post("/predict", json={"instances": [GOOD] * 1_000})
+    assert answer.json == {"predictions": [ANSWER] * 1_000}
+
+
+def test_the_answer_names_the_version_that_made_it(client: FlaskClient) -> None:
+    headers = client.post("/predict", json={"instances": [GOOD]}).headers
+    assert (headers["X-Modeldrop-Model"], headers["X-Modeldrop-Version"]) == ("flights", "v7")
+    assert "X-Modeldrop-Prediction-Id" not in headers  # nobody is told of it
+
+
+def test_reload_of_a_pinned_version_changes_nothing(client: FlaskClient) -> None:
+    first = {"status": "ok", "model": "flights", "version": "v7", "changed": False}
+    assert client.post("/reload").json == first
+    assert client.get("/reload").status_code == 405
 
 
 class _Fragile:
@@ -345,37 +325,6 @@ def test_the_import_is_cheap() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@contextmanager
-def process(environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """functions-framework's own command serving the function; yields its address."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "functions_framework", "--target", "predict", "--source", str(SOURCE)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    inherited = {name: value for name, value in os.environ.items() if name not in SERVING_VARIABLES.values()}
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, env=inherited | dict(environment), stdout=output, stderr=output)
-    try:
-        wait_until_listening(server, port, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def wait_until_listening(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    pytest.fail(f"not listening after a minute: {log.read_text()}")
-
-
 def test_a_real_process_over_http(tmp_path: Path) -> None:
     environment = package(tmp_path / "package")
     with process(environment, tmp_path / "log") as address, httpx.Client(base_url=address, timeout=30) as http:
@@ -384,9 +333,9 @@ def test_a_real_process_over_http(tmp_path: Path) -> None:
         assert http.post("/predict", json={"instances": [GOOD, {}]}).json()["predictions"][0] == ANSWER
         assert http.post("/predict", content=iter([b'{"instances"', b": []}"])).json() == {"predictions": []}
 
-        large = http.post("/predict", content=b" " * 3_000_000)
-        assert (large.status_code, "1,500,000" in large.json()["error"]) == (400, True)
-        assert http.post("/predict", content=iter([b" " * 100_000] * 20)).status_code == 400
+        large = http.post("/predict", content=b" " * 20_000_000)
+        assert (large.status_code, "1,500,000" in large.json()["detail"]) == (413, True)
+        assert http.post("/predict", content=iter([b" " * 100_000] * 200)).status_code == 413
 
         with ThreadPoolExecutor(8) as threads:
             answers = list(threads.map(lambda _: http.post("/predict", json={"instances": [GOOD]}).json(), range(64)))

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from modeldrop.adapters.hot_swap.model_server import HotSwapModelServer
 from modeldrop.adapters.local.process_model_server import ProcessModelServer
 from modeldrop.adapters.local.router_metrics import LATENCY_BUCKETS, AnswerCounts, RouterMetricsWriter, latency_bucket
 from modeldrop.adapters.local.serving_table import Deployment, ServingTableReader
@@ -108,8 +109,7 @@ class Control:
 
     def serve(self) -> None:
         """Every deployment that is wanted answers from now on."""
-        server = self.services.model_server
-        assert isinstance(server, ProcessModelServer)
+        server = self._machines
         for deployment in self._wanted():
             if not deployment.ready:
                 server.report_answering(deployment.operation, 1)
@@ -179,8 +179,7 @@ class Control:
 
     def worker_dies(self, version: str) -> None:
         """The version's process is gone, and does not come back."""
-        server = self.services.model_server
-        assert isinstance(server, ProcessModelServer)
+        server = self._machines
         for deployment in self._wanted():
             if deployment.served.version == version:
                 server.report_down(deployment.operation)
@@ -197,8 +196,7 @@ class Control:
 
     def fail_deployments(self, reason: str) -> None:
         """Every deployment under way ends in an error."""
-        server = self.services.model_server
-        assert isinstance(server, ProcessModelServer)
+        server = self._machines
         for deployment in self._wanted():
             if not deployment.ready:
                 server.report_failed(deployment.operation, reason)
@@ -240,6 +238,13 @@ class Control:
     def deployed(self) -> list[str]:
         endpoint = self.services.model_server.observe(MODEL)
         return sorted(deployed.version for deployed in endpoint.deployed) if endpoint else []
+
+    @property
+    def _machines(self) -> ProcessModelServer:
+        server = self.services.model_server
+        assert isinstance(server, HotSwapModelServer)
+        assert isinstance(server.machines, ProcessModelServer)
+        return server.machines
 
     def _wanted(self) -> list[Deployment]:
         reader = ServingTableReader(self.data / "serving.sqlite")

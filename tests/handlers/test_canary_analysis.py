@@ -191,10 +191,10 @@ def test_it_is_halted_where_the_stable_version_does_not_answer_either_until_it_d
     assert control.rollout.held.cause is Cause.NOTHING_HEALTHY
     assert control.traffic == {"v1": 90, "v2": 10}
     assert [news.what for news in control.news if news.version == "v2"] == ["halted"]
-    server = control.services.model_server
+    server = control.services.model_server.machines  # type: ignore[attr-defined]
     for deployment in control._wanted():
         if deployment.served.version == "v1":
-            server.report_answering(deployment.operation, 1)  # type: ignore[attr-defined]
+            server.report_answering(deployment.operation, 1)
     control.clock.forward(60)
     control.tick()
     assert control.traffic == {"v1": 100}

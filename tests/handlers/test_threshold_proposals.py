@@ -29,7 +29,7 @@ from modeldrop.ports import Endpoint
 from modeldrop.records.proposals import ProposalRecord, Proposals
 from modeldrop.records.reports import DriftRecord
 from modeldrop.serving.loading import load_runtime
-from modeldrop.wiring import Services
+from modeldrop.wiring import Services, connect_llm
 from tests.crash.cases import scratch
 from tests.crash.play import begin_again
 from tests.crash.watched import Effect, WatchedServices, close
@@ -302,7 +302,7 @@ def decided(control: Control, version: str) -> list[bool]:
     """What the version that serves decides of the window's rows: the real runtime on the files that were checked."""
     served = served_version(control.services.bucket, control.version(version))
     folder = served.artifact_uri.removeprefix(f"{control.services.bucket.uri}/")
-    runtime = load_runtime(control.services.bucket, folder, served.digest)
+    runtime = load_runtime(control.services.bucket, folder, served.digest, connect_llm=connect_llm)
     rows: list[object] = [read_prediction(row).features for row in sample_of(control.services).rows]
     return [answer["decision"] for answer in runtime.predict(rows)]
 

@@ -68,6 +68,7 @@ def test_everything_wrong_is_named_at_once() -> None:
         (b"rollout: {steps: [50, 20]}", "rollout.steps"),
         (b"rollout: {bake_seconds: 7200}", "rollout.deadline_seconds"),
         (b"rollout: {approve_steps: [30]}", "rollout.approve_steps"),
+        (b"rollout: {strategy: hot_swap, approve_steps: [20]}", "rollout.approve_steps"),
         (b"drift: {tests: {categorical: ks}}", "drift.tests.categorical"),
         (b"drift: {false_discovery_rate: 0}", "drift.false_discovery_rate"),
         (b"quality: {min: 0.9}", "quality.metric"),

@@ -54,6 +54,7 @@ def test_a_transition_the_table_lacks_is_an_error() -> None:
         (RolloutPolicy(), [5, 20, 50, 100]),
         (RolloutPolicy(strategy="blue_green"), [0, 100]),
         (RolloutPolicy(strategy="all_at_once"), [100]),
+        (RolloutPolicy(strategy="hot_swap"), [100]),
     ],
 )
 def test_steps_follow_the_strategy_and_end_at_100(policy: RolloutPolicy, steps: list[int]) -> None:

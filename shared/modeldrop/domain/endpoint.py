@@ -2,6 +2,9 @@
 
 import msgspec
 
+CARRIER = "~hot-swap"
+"""What goes for the version of a deployment that follows a pointer, and so is of none; no version can be called so."""
+
 
 class ServedVersion(msgspec.Struct, frozen=True):
     """All a model server needs to run one version. ``digest`` is the lower-case hex SHA-256 of its metadata."""
@@ -12,6 +15,7 @@ class ServedVersion(msgspec.Struct, frozen=True):
     runtime: str
     artifact_uri: str  # folder that holds metadata.json and the artifacts: gs://… or file://…
     image: str | None = None  # own container by digest; None: the standard predict image
+    pointer: str | None = None  # URI of the object that names what its container serves; None: this version, for good
 
 
 class DeployedVersion(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ class GatePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RolloutPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an approved version takes over."""
 
-    strategy: Literal["canary", "blue_green", "all_at_once"] = "canary"
+    strategy: Literal["canary", "blue_green", "all_at_once", "hot_swap"] = "canary"
     steps: Annotated[list[Percent], Meta(min_length=1, max_length=100)] = msgspec.field(
         default_factory=lambda: [5, 20, 50, 100]
     )

@@ -128,6 +128,7 @@ class Rollout(msgspec.Struct, frozen=True):
     inconclusive_limit: int = 6
     approve_steps: list[int] = []
     repairs: bool = False  # puts back what somebody else changed, instead of pausing
+    follows: bool = False  # hot swap: its containers follow a pointer, and are those of the version before
     wanted_by: str = "gate"  # on whose word: the gate's, an approver's, an operator's
     wanted_why: str = ""
     phase: Phase = Phase.UPLOADING
@@ -188,6 +189,7 @@ def open_rollout(
         inconclusive_limit=policy.inconclusive_limit,
         approve_steps=policy.approve_steps if stable else [],
         repairs=policy.out_of_band == "repair",
+        follows=policy.strategy == "hot_swap",
         phase_since=now,
         entries=[Entry(now, Phase.UPLOADING, 0, "opened")],
     )
@@ -212,7 +214,7 @@ def open_at_once(rollout: Rollout, kind: Kind, deployed: bool) -> Rollout:
 def _steps(policy: RolloutPolicy) -> list[int]:
     if policy.strategy == "blue_green":
         return [0, 100]  # beside the stable version until its containers have proved to answer, then all at once
-    if policy.strategy == "all_at_once":
+    if policy.strategy in {"all_at_once", "hot_swap"}:
         return [100]
     return [*policy.steps, *([100] if policy.steps[-1] != 100 else [])]
 

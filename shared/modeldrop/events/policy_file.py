@@ -67,7 +67,8 @@ def read_policy(data: bytes) -> Policy:
 
 def _shares(rollout: RolloutPolicy) -> list[int]:
     """The shares of traffic that a rollout comes to."""
-    return {"canary": [*rollout.steps, 100], "blue_green": [0, 100], "all_at_once": [100]}[rollout.strategy]
+    shares = {"canary": [*rollout.steps, 100], "blue_green": [0, 100], "all_at_once": [100], "hot_swap": [100]}
+    return shares[rollout.strategy]
 
 
 def _load(data: bytes) -> Any:

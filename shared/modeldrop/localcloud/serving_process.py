@@ -13,12 +13,29 @@ from typing import IO
 
 import modeldrop
 from modeldrop.ports import ServedVersion
-from modeldrop.settings import SERVING_VARIABLES
+from modeldrop.settings import PORT_VARIABLE, SERVING_VARIABLES, variable
 
 HEALTH_ROUTE = "/health"
 PREDICT_ROUTE = "/predict"
 WORKER_THREADS = 4
+WAITING_THREADS = 64
+"""Of a worker that mostly waits for an LLM: its health must be answered meanwhile."""
+POINTER_SECONDS = 0.2
+"""Between two looks of a worker at the pointer it follows, if it does: a file of this machine costs next to nothing."""
 LARGEST_LOG_BYTES = 5_000_000
+
+_INHERITED = frozenset(
+    {
+        *("PATH", "LANG", "TMPDIR"),
+        # How runtimes reach what they call, and who they are there, is said by their clients' own variables …
+        *("HOME", "CLOUDSDK_CONFIG", "GEMINI_API_KEY"),
+        *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+        # … and what stands around the runtime by ours. Callers and pointers are the cloud's business.
+        *map(variable, ("predictions_target", "response_cache_seconds", "response_cache_bytes", "log_level")),
+    }
+)
+_INHERITED_PREFIX = "GOOGLE_"
 
 
 @dataclass(frozen=True)
@@ -97,22 +114,38 @@ def open_log(path: Path) -> IO[bytes]:
 
 
 def _environment(served: ServedVersion, port: int) -> dict[str, str]:
-    serving = {
+    pinned = {
         "storage_uri": served.artifact_uri,
         "model": served.model,
         "version": served.version,
         "digest": served.digest,
-        "health_route": HEALTH_ROUTE,
-        "predict_route": PREDICT_ROUTE,
     }
-    inherited = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+    serving = {"pointer": served.pointer} if served.pointer else pinned
+    serving |= {"health_route": HEALTH_ROUTE, "predict_route": PREDICT_ROUTE}
+    inherited = {
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIX)
+    }
+    threads = WAITING_THREADS if served.pointer or served.runtime == "gemini" else WORKER_THREADS
     return (
         inherited
+        | _told(served)
         | {SERVING_VARIABLES[name]: value for name, value in serving.items()}
         | {
-            "AIP_HTTP_PORT": str(port),
+            PORT_VARIABLE: str(port),
             "PYTHONPATH": str(Path(modeldrop.__file__).parent.parent),
             "PYTHONUNBUFFERED": "1",
-            "THREADS": str(WORKER_THREADS),
+            "THREADS": str(threads),
+            variable("pointer_seconds"): str(POINTER_SECONDS),
         }
     )
+
+
+def _told(served: ServedVersion) -> dict[str, str]:
+    """Where a worker that calls an LLM tells its answers, unless somebody has said so: at the cloud it is part of.
+
+    Figures such as tokens are known to it alone. Answers of other runtimes are told by the apps that have asked.
+    """
+    target, cloud = variable("predictions_target"), os.environ.get(variable("api_url"))
+    if served.runtime != "gemini" or cloud is None or target in os.environ:
+        return {}
+    return {target: f"{cloud}/v1/projects/local/topics/predictions:publish"}

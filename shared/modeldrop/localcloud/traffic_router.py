@@ -21,7 +21,10 @@ from modeldrop.adapters.local.serving_table import Deployment, ServingTableReade
 from modeldrop.errors import Unavailable
 from modeldrop.localcloud.answer_counting import AnswerCounter
 from modeldrop.localcloud.serving_process import PREDICT_ROUTE
+from modeldrop.ports import ServedVersion
 
+VERSION_HEADER = "X-Modeldrop-Version"
+"""In which a worker says which version made the answer."""
 LARGEST_REQUEST_BYTES = 1_500_000
 """As on shared endpoints of Vertex AI."""
 CONNECT_SECONDS = 2.0
@@ -92,6 +95,8 @@ class TrafficRouter:
         self._reader = ServingTableReader(path)
         self._splits: dict[str, ShuffledSplit] = {}
         self._counter = AnswerCounter(metrics_path)
+        self._answering: dict[str, str] = {}
+        """Who answered last, by the operation of a deployment that follows a pointer."""
         # trust_env: a proxy of the surroundings has nothing to do with our own processes.
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
@@ -125,11 +130,22 @@ class TrafficRouter:
         failed = True
         try:
             deployment, answer = await self._ask(deployment, body, content_type)
-            response, failed = _response(deployment, answer)
+            self._note_version(deployment, answer)
+            response, failed = _response(deployment, self._served(deployment), answer)
             return response
         finally:
             latency_ms = (time.perf_counter() - begin) * 1_000
-            self._counter.count(deployment.served, failed=failed, latency_ms=latency_ms)
+            self._counter.count(self._served(deployment), failed=failed, latency_ms=latency_ms)
+
+    def _note_version(self, deployment: Deployment, answer: httpx.Response) -> None:
+        version = answer.headers.get(VERSION_HEADER)
+        if version and deployment.served.pointer is not None:
+            self._answering[deployment.operation] = version
+
+    def _served(self, deployment: Deployment) -> ServedVersion:
+        """The version that answers there: the last one that said so, where an answer does not say."""
+        version = self._answering.get(deployment.operation, deployment.served.version)
+        return msgspec.structs.replace(deployment.served, version=version)
 
     async def _ask(
         self, deployment: Deployment, body: bytes, content_type: str | None
@@ -194,12 +210,11 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _response(deployment: Deployment, answer: httpx.Response) -> tuple[Response, bool]:
+def _response(deployment: Deployment, served: ServedVersion, answer: httpx.Response) -> tuple[Response, bool]:
     """Ours for the worker's, and whether that is an error: also if just one instance of it failed.
 
     Raises _ProblemError for the answer of a broken worker.
     """
-    served = deployment.served
     if 400 <= answer.status_code < 500:
         return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type")), True
     if answer.status_code != httpx.codes.OK:

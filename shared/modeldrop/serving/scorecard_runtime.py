@@ -1,12 +1,13 @@
 """The runtime of scorecards: the metadata is the whole model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 import msgspec
 
 from modeldrop.domain.scorecard import FeatureType, Scorecard, parse_scorecard
 from modeldrop.errors import FieldProblem, InvalidInput
+from modeldrop.serving.runtime import Described, describe_features, stream_at_once
 
 
 class ScorecardRuntime(msgspec.Struct, frozen=True):
@@ -17,6 +18,18 @@ class ScorecardRuntime(msgspec.Struct, frozen=True):
     def predict(self, instances: list[object]) -> list[dict[str, Any]]:
         """See ``Runtime``."""
         return [msgspec.structs.asdict(self.scorecard.score(instance)) for instance in instances]
+
+    def stream(self, instance: object) -> Iterator[dict[str, Any]]:
+        """See ``Runtime``."""
+        return stream_at_once(self, instance)
+
+    def describe(self, instance: object, answer: Mapping[str, Any], seconds: float) -> Described | None:
+        """See ``Runtime``."""
+        return describe_features(instance, answer, seconds)
+
+    def self_check(self) -> None:
+        """Whatever an empty instance is answered, a scorecard that can answer at all does not raise."""
+        self.predict([{}])
 
 
 def load_scorecard(metadata: Mapping[str, Any]) -> ScorecardRuntime:

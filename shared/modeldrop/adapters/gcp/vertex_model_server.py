@@ -205,25 +205,35 @@ def _model(version: ServedVersion, settings: Settings) -> Any:
     image = version.image or settings.predict_image
     if not image:
         raise Refused("no container image: the package names none, and MODELDROP_PREDICT_IMAGE is not set")
-    if not version.artifact_uri.startswith("gs://"):
+    if not (version.pointer or version.artifact_uri).startswith("gs://"):
         raise Refused(f"Vertex AI reads artifacts from gs:// only, not from {version.artifact_uri!r}")
+    # Of a version that is named by a pointer nothing is known here: its container reads the bucket itself.
+    told = ("pointer",) if version.pointer else ("model", "version", "digest")
     container = vertex.ModelContainerSpec(
         image_uri=image,
         ports=[vertex.Port(container_port=8080)],
         health_route=ServingSettings.health_route,
         predict_route=ServingSettings.predict_route,
         env=[
-            vertex.EnvVar(name=SERVING_VARIABLES[name], value=getattr(version, name))
-            for name in ("model", "version", "digest")
+            *[vertex.EnvVar(name=SERVING_VARIABLES[name], value=getattr(version, name)) for name in told],
+            *[vertex.EnvVar(name=name, value=value) for name, value in _of_the_llm(version, settings).items()],
         ],
     )
     return vertex.Model(
         display_name=f"{version.model} {version.version}"[:_DISPLAY_LENGTH],
         version_description=f"version {version.version} of {version.model}, sha256 {version.digest}",
-        artifact_uri=version.artifact_uri,
+        artifact_uri="" if version.pointer else version.artifact_uri,
         container_spec=container,
         labels=labels(version),
     )
+
+
+def _of_the_llm(version: ServedVersion, settings: Settings) -> dict[str, str]:
+    """What tells google-genai to ask Gemini on Vertex AI, in our project; a pointer may come to name such a version."""
+    if version.runtime != "gemini" and version.pointer is None:
+        return {}
+    place = {"GOOGLE_CLOUD_PROJECT": str(settings.project), "GOOGLE_CLOUD_LOCATION": settings.region}
+    return {"GOOGLE_GENAI_USE_VERTEXAI": "true"} | place
 
 
 def _machines(settings: Settings) -> Any:

@@ -48,6 +48,9 @@ class ProcessModelServer:
                 return None
             row = (version.model, version.version, version.digest, version.runtime, version.artifact_uri)
             connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?)", row)
+            if version.pointer is not None:
+                follower = (version.model, version.version, version.pointer)
+                connection.execute("INSERT INTO followers VALUES (?, ?, ?)", follower)
             return _new_operation(connection, "upload", done=True)
 
     def deploy(self, version: ServedVersion) -> Operation | None:

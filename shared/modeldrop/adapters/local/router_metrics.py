@@ -118,12 +118,14 @@ class RouterMetrics:
 
     def measure(self, endpoint: Endpoint, since: datetime, until: datetime) -> Mapping[str, VersionMetrics]:
         """See MetricSource. ``answering`` is about now; None for a version that is not deployed any more."""
-        answering = self._answering(endpoint.model)
+        answering, following = self._answering(endpoint.model)
         with self._file.reading() as connection:
             counted = _sums(connection, endpoint.model, since, until)
         return {
-            version: _metrics(counted.get(version, ()), answering.get(version))
-            for version in (deployed.version for deployed in endpoint.deployed)
+            one.version: _metrics(
+                counted.get(one.version, ()), answering.get(one.version, following.get(one.deployed_id))
+            )
+            for one in endpoint.deployed
         }
 
     def close(self) -> None:
@@ -132,10 +134,14 @@ class RouterMetrics:
         with self._serving_lock:
             self._serving.close()
 
-    def _answering(self, model: str) -> dict[str, bool]:
+    def _answering(self, model: str) -> tuple[dict[str, bool], dict[str, bool]]:
+        """By version; and by deployment, of those that stand for whatever version their pointer names."""
         with self._serving_lock:
             deployments = self._serving.read().get(model, ())
-        return {deployment.served.version: deployment.port is not None for deployment in deployments}
+        return (
+            {one.served.version: one.port is not None for one in deployments},
+            {one.deployed_id: one.port is not None for one in deployments if one.served.pointer is not None},
+        )
 
 
 def latency_bucket(latency_ms: float) -> int:

@@ -19,11 +19,14 @@ BUSY_SECONDS = 5.0
 
 # A deployment is known by the operation that made it: deployed again after an undeploy, it is another one.
 # "ready" stays 1 once the version has answered; "port" is where its worker listens now, NULL while it is down.
+# A version that is in "followers" as well stands for whatever the pointer names.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS endpoints (model TEXT PRIMARY KEY, etag TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS versions (
     model TEXT, version TEXT, digest TEXT NOT NULL, runtime TEXT NOT NULL, artifact_uri TEXT NOT NULL,
     PRIMARY KEY (model, version));
+CREATE TABLE IF NOT EXISTS followers (
+    model TEXT, version TEXT, pointer TEXT NOT NULL, PRIMARY KEY (model, version));
 CREATE TABLE IF NOT EXISTS deployments (
     operation TEXT PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL,
     ready INTEGER NOT NULL DEFAULT 0, traffic INTEGER NOT NULL DEFAULT 0, port INTEGER,
@@ -129,14 +132,15 @@ def _while_locked(attempt: Callable[[], object]) -> None:
 
 def _table(connection: sqlite3.Connection) -> ServingTable:
     rows = connection.execute(
-        "SELECT e.model, d.operation, d.version, v.digest, v.runtime, v.artifact_uri, d.ready, d.traffic, d.port"
-        " FROM endpoints e LEFT JOIN deployments d USING (model) LEFT JOIN versions v USING (model, version)"
+        "SELECT e.model, d.operation, d.version, v.digest, v.runtime, v.artifact_uri, f.pointer, d.ready, d.traffic,"
+        " d.port FROM endpoints e LEFT JOIN deployments d USING (model) LEFT JOIN versions v USING (model, version)"
+        " LEFT JOIN followers f USING (model, version)"
         " ORDER BY e.model, d.version"
     ).fetchall()
     table: dict[str, tuple[Deployment, ...]] = {}
-    for model, operation, version, digest, runtime, artifact_uri, ready, traffic, port in rows:
+    for model, operation, version, digest, runtime, artifact_uri, pointer, ready, traffic, port in rows:
         table.setdefault(model, ())
         if operation is not None and digest is not None:
-            served = ServedVersion(model, version, digest, runtime, artifact_uri)
+            served = ServedVersion(model, version, digest, runtime, artifact_uri, pointer=pointer)
             table[model] += (Deployment(operation, served, bool(ready), traffic, port),)
     return table

@@ -9,6 +9,7 @@ import msgspec
 from modeldrop.domain.endpoint import ServedVersion
 from modeldrop.domain.integrity import content_digest
 from modeldrop.domain.packages import METADATA_NAME, OUR_FOLDER, VALIDATION_REPORT_NAME, PackageLocation, folder_time
+from modeldrop.domain.serving_pointer import pointer_name
 from modeldrop.domain.versions import Metadata, ModelVersion, Status, order_key
 from modeldrop.errors import FieldProblem, InvalidInput, InvalidName, TooLarge
 from modeldrop.events import strict_json
@@ -77,8 +78,11 @@ def keep_verified(bucket: Bucket, package: Package) -> None:
         write_once(bucket, f"{folder}/{METADATA_NAME}", package.content)
 
 
-def served_version(bucket: Bucket, version: ModelVersion) -> ServedVersion:
-    """What the model server needs to run the version: the files that were checked, never those in the package."""
+def served_version(bucket: Bucket, version: ModelVersion, *, follows: bool = False) -> ServedVersion:
+    """What the model server needs to run the version: the files that were checked, never those in the package.
+
+    ``follows``: its container is one that follows the model's pointer.
+    """
     assert version.metadata is not None
     return ServedVersion(
         model=version.model,
@@ -87,6 +91,7 @@ def served_version(bucket: Bucket, version: ModelVersion) -> ServedVersion:
         runtime=version.metadata.runtime,
         artifact_uri=f"{bucket.uri}/{_verified_folder(version)}",
         image=version.metadata.image,
+        pointer=f"{bucket.uri}/{pointer_name(version.model)}" if follows else None,
     )
 
 

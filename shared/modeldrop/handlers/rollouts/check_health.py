@@ -25,6 +25,7 @@ from modeldrop.errors import ModeldropError
 from modeldrop.handlers.rollouts.halt_rollout import pause_out_of_band
 from modeldrop.handlers.rollouts.open_rollout import open_repair
 from modeldrop.handlers.rollouts.roll_back import roll_back
+from modeldrop.handlers.rollouts.tidy_endpoint import is_of_our_making
 from modeldrop.ports import Endpoint
 from modeldrop.records.health import HealthRecord
 from modeldrop.records.outbox import dispatch, health_dispatch
@@ -92,7 +93,7 @@ def _has_left_over(services: Services, head: ModelHead, endpoint: Endpoint | Non
     if not head.is_settled or head.paused is not None or endpoint is None:
         return False
     version = version_to_retire(head, endpoint, services.clock())
-    return version is not None and services.registry.version(head.model, version) is not None
+    return version is not None and is_of_our_making(services, head.model, version)
 
 
 def _out_of_band(services: Services, head: Stored[ModelHead], endpoint: Endpoint | None) -> None:

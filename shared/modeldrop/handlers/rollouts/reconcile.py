@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from modeldrop.domain.model_head import ModelHead
-from modeldrop.domain.rollout import FINAL, Phase, Rollout, Signal
+from modeldrop.domain.rollout import FINAL, Kind, Phase, Rollout, Signal
 from modeldrop.domain.rollout_plan import (
     Act,
     Deploy,
@@ -26,6 +26,7 @@ from modeldrop.domain.rollout_plan import (
     broken,
     plan,
 )
+from modeldrop.domain.serving_pointer import why_not_followed
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict, Refused, Unavailable
 from modeldrop.handlers.packages.read_package import served_version
@@ -150,7 +151,7 @@ def _act(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], act
     if version is None:
         raise Refused("the version is not in the registry any more")
     try:
-        operation = _upload_or_deploy(services, version.value, act)
+        operation = _upload_or_deploy(services, slot.value, version.value, act)
     except Conflict as error:  # it is under way already, asked for by somebody whose answer was lost
         log.info("%s: %s", slot.value.id, error)
         return False
@@ -163,8 +164,15 @@ def _act(services: Services, head: Stored[ModelHead], slot: Stored[Rollout], act
     return operation.done
 
 
-def _upload_or_deploy(services: Services, version: ModelVersion, act: Act) -> Operation | None:
-    served = served_version(services.bucket, version)
+def _upload_or_deploy(services: Services, rollout: Rollout, version: ModelVersion, act: Act) -> Operation | None:
+    served = served_version(services.bucket, version, follows=_follows(rollout, version))
     if isinstance(act, Deploy):
         return services.model_server.deploy(served)
     return services.model_server.upload(served)
+
+
+def _follows(rollout: Rollout, version: ModelVersion) -> bool:
+    """Whether it is to be hot-swapped. A version that has served before must come back, also one that cannot be."""
+    assert version.metadata is not None
+    proved = rollout.kind is not Kind.ROLLOUT
+    return rollout.follows and not (proved and why_not_followed(version.metadata.runtime, version.metadata.image))

@@ -4,6 +4,7 @@ import logging
 
 import msgspec
 
+from modeldrop.domain.endpoint import CARRIER
 from modeldrop.domain.model_head import ModelHead, Retired, version_to_retire
 from modeldrop.errors import Refused
 from modeldrop.records.stored import Stored
@@ -23,7 +24,7 @@ def tidy_endpoint(services: Services, head: Stored[ModelHead]) -> bool:
         return True
     endpoint = services.model_server.observe(head.value.model)
     version = version_to_retire(head.value, endpoint, services.clock()) if endpoint else None
-    if version is not None and services.registry.version(head.value.model, version) is None:
+    if version is not None and not is_of_our_making(services, head.value.model, version):
         log.warning(
             "%s: %s is behind the endpoint and not of the registry: it is left alone", head.value.model, version
         )
@@ -43,3 +44,8 @@ def tidy_endpoint(services: Services, head: Stored[ModelHead]) -> bool:
     retired = Retired(version, operation.name)
     services.registry.commit_about(head, msgspec.structs.replace(head.value, retiring=retired))
     return operation.done
+
+
+def is_of_our_making(services: Services, model: str, version: str) -> bool:
+    """Whether the deployment may be taken off; a carrier goes by its own name where its pointer was deleted."""
+    return version == CARRIER or services.registry.version(model, version) is not None

@@ -1,0 +1,86 @@
+"""HTTP as the inference service sees it: what is asked, and what is answered."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import IO, Any, Protocol
+
+import msgspec
+
+from modeldrop.errors import FieldProblem
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+BODY_LIMIT_BYTES = 1_500_000
+"""As on shared endpoints of Vertex AI."""
+
+_DRAIN_BYTES = 64 * 1024
+_MOST_DRAINED_BYTES = 64 * 1024 * 1024
+
+
+class RequestHeaders(Protocol):
+    """The header fields of a request; names are asked for without regard to case."""
+
+    def get(self, key: str, default: str) -> str:
+        """The field's text, or ``default``."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: RequestHeaders
+    stream: IO[bytes]
+    """The body."""
+    bound_to: str
+    """The address this process listens at, not what the caller says it is."""
+    remote: str
+    """The address the request came from."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer. ``afterwards`` is done when it is on its way: the caller does not wait for it."""
+
+    status: int
+    body: bytes | Iterator[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+    afterwards: Callable[[], None] | None = None
+
+
+def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """The content as JSON."""
+    return Reply(status, msgspec.json.encode(content), headers or {})
+
+
+def problem(
+    status: int, detail: str, *, errors: Sequence[FieldProblem] = (), headers: Mapping[str, str] | None = None
+) -> Reply:
+    """An error (RFC 9457); ``errors`` has all that is wrong with the request, field by field."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        content["errors"] = errors
+    return Reply(status, msgspec.json.encode(content), headers or {}, PROBLEM)
+
+
+def read_body(stream: IO[bytes]) -> bytes:
+    """The body, cut one byte above the limit.
+
+    The rest is read and dropped: a client that is still sending would see a broken connection instead of the answer,
+    and the framework would read it all into memory. One that never comes to an end does see it broken.
+    """
+    body = stream.read(BODY_LIMIT_BYTES + 1)
+    left = _MOST_DRAINED_BYTES if len(body) > BODY_LIMIT_BYTES else 0
+    while left > 0 and (piece := stream.read(_DRAIN_BYTES)):
+        left -= len(piece)
+    return body

@@ -1,0 +1,1 @@
+"""SQL that a language model wrote is untrusted input: see docs/sql-safety.md."""
