@@ -84,6 +84,8 @@ def test_the_key_is_of_version_and_input() -> None:
     assert key == cache_key("1", query(user_query="\thow  many\nrows? "))
     others = [
         cache_key("2", query()),
+        cache_key("1", query(user_query="name = 'a  b'")),
+        cache_key("1", query(user_query="name = 'a b'")),
         cache_key("1", query(user_query="How many rows?")),
         cache_key("1", query(dataset_name=" d")),
         cache_key("1", query(dataset_metadata={"tables": []})),

@@ -469,3 +469,14 @@ def test_a_usual_statement_is_checked_in_milliseconds() -> None:
         rendered(sql)
         times.append(time.thread_time() - start)
     assert sorted(times)[20] < 0.02  # about 0.003 measured; a machine under load must not fail this
+
+
+@pytest.mark.parametrize("dialect", ["bigquery", "postgres", "duckdb", "sqlite"])
+def test_with_in_with_is_read_once(dialect: Dialect) -> None:
+    """Each level twice would be a thousand million times for thirty."""
+    sql = "SELECT id FROM orders"
+    for level in range(30):
+        sql = f"WITH w{level} AS ({sql}) (SELECT id FROM w{level}) ORDER BY 1 LIMIT 5"
+    start = time.thread_time()
+    assert isinstance(check_sql(sql, DatasetSchema(dialect, {"orders": {"id": "INTEGER"}})), Accepted)
+    assert time.thread_time() - start < 10

@@ -32,7 +32,7 @@ def answer_instances(service: Service, serving: Serving, instances: list[object]
     """The answers in order. An instance that is an InvalidInput is answered with what is wrong with it."""
     begin = time.perf_counter()
     predict = partial(predict_each, serving.runtime)
-    answers, cached = _through_cache(service.cache, serving.digest, instances, predict)
+    answers, cached = _through_cache(service.cache, f"{serving.version} {serving.digest}", instances, predict)
     seconds = time.perf_counter() - begin
     told = service.events.answered(instances, answers, seconds) if service.events else []
     return Answers(answers, told, cached)
@@ -66,12 +66,12 @@ def predict_each(runtime: Runtime, instances: list[object]) -> list[dict[str, An
 
 
 def _through_cache(
-    cache: ResponseCache | None, digest: str, instances: list[object], predict: Predict
+    cache: ResponseCache | None, served: str, instances: list[object], predict: Predict
 ) -> tuple[list[dict[str, Any]], int]:
     if cache is None:
         return predict(instances), 0
     now = time.monotonic()
-    keys = [None if isinstance(instance, InvalidInput) else cache_key(digest, instance) for instance in instances]
+    keys = [None if isinstance(instance, InvalidInput) else cache_key(served, instance) for instance in instances]
     found = [None if key is None else cache.get(key, now) for key in keys]
     predicted = iter(predict([instance for instance, known in zip(instances, found, strict=True) if known is None]))
     answers = []

@@ -62,13 +62,19 @@ class ResponseCache:
             self._bytes -= len(entry[1]) + _ENTRY_BYTES
 
 
-def cache_key(digest: str, instance: object) -> bytes:
-    """Of the version whose metadata has the digest, and the input: keys in order, white space of the question as one.
+_QUOTES = frozenset("'\"`„“”«»‘’")
+
+
+def cache_key(served: str, instance: object) -> bytes:
+    """Of what is served (version and digest), and the input: keys in order, white space of the question as one.
+
+    In a question with quotes white space may mean something, and stays.
 
     >>> a = cache_key("d", {"user_query": "how  many? ", "dataset_name": "x"})
     >>> a == cache_key("d", {"dataset_name": "x", "user_query": "how many?"})
     True
     """
-    if isinstance(instance, dict) and isinstance(instance.get("user_query"), str):
-        instance = instance | {"user_query": " ".join(instance["user_query"].split())}
-    return hashlib.sha256(digest.encode() + b"\0" + msgspec.json.encode(instance, order="deterministic")).digest()
+    question = instance.get("user_query") if isinstance(instance, dict) else None
+    if isinstance(instance, dict) and isinstance(question, str) and not set(question) & _QUOTES:
+        instance = instance | {"user_query": " ".join(question.split())}
+    return hashlib.sha256(served.encode() + b"\0" + msgspec.json.encode(instance, order="deterministic")).digest()

@@ -2,7 +2,8 @@
 
 A walk of our own, with sets of names: sqlglot's optimizer writes stars and aliases out, which doubles with every level
 of a statement made for it. Where the names are not known (fields of an unnested array), every name passes: a column
-can only come from a table in FROM, and those are checked by themselves.
+can only come from a table in FROM, and those are checked by themselves. But not on PostgreSQL, to which ``a.f`` is also
+the function ``f`` of ``a``: there a name after a dot must be known.
 """
 
 from typing import TYPE_CHECKING
@@ -13,6 +14,25 @@ from modeldrop.serving.sql.verdicts import NotAccepted, shown
 
 if TYPE_CHECKING:
     from sqlglot import exp
+
+MOST_VALUES_COLUMNS = 100
+WORDS_OF_POSTGRES = frozenset(
+    [
+        "user",
+        "current_user",
+        "session_user",
+        "current_role",
+        "current_catalog",
+        "current_schema",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "system_user",
+    ]
+)
+"""Without quotes these are no columns to it, whatever is called so."""
 
 Names = frozenset[str] | None
 """The columns of a source; None where they are not known."""
@@ -72,6 +92,8 @@ class _Columns:
     def _read_with_queries(self, node: "exp.Expr", outer: _Scope | None) -> None:
         with_ = node.args.get("with_")
         for query in with_.expressions if with_ is not None else []:
+            if id(query) in self._with_queries:  # read once: else the time doubles with every level
+                continue
             names = self.query(query.this, outer)
             self._with_queries[id(query)] = self._renamed(query.args.get("alias"), names)
 
@@ -104,14 +126,14 @@ class _Columns:
             names = self._table(node)
         elif isinstance(node, exp.Subquery) and not isinstance(node.this, (exp.Query, exp.Values)):
             self._add_source(node.this, scope, outer)  # (a JOIN b): its tables keep their names
-            names = None if alias else frozenset()
+            names = None if alias and self._dialect != "postgres" else frozenset()
         elif isinstance(node, (exp.Query, exp.Subquery)):
             if isinstance(node, exp.Subquery):
                 self._read_with_queries(node, outer)
             names = self.query(node.this, outer) if isinstance(node, exp.Subquery) else self.query(node, outer)
         else:  # UNNEST and VALUES may use the tables before them
             self._check_inside(node, scope, skip_root_query=True)
-            names = None
+            names = self._made_names(alias)
         name = alias.this if alias is not None and alias.this is not None else None
         if name is None and isinstance(node, exp.Table):
             name = node.this
@@ -121,6 +143,13 @@ class _Columns:
         for join in node.args.get("joins") or []:
             self._add_source(join.this, scope, outer)
             self._check_inside(join.args.get("on"), scope)
+
+    def _made_names(self, alias: "exp.Expr | None") -> Names:
+        """The columns of UNNEST and VALUES: known on PostgreSQL alone, which names them itself."""
+        if self._dialect != "postgres":
+            return None
+        own = {self._key(alias.this)} if alias is not None and alias.this is not None else set()
+        return frozenset({"unnest", *own, *(f"column{number + 1}" for number in range(MOST_VALUES_COLUMNS))})
 
     def _table(self, node: "exp.Table") -> Names:
         cte = visible_query(node, self._dialect)
@@ -156,6 +185,8 @@ class _Columns:
             if not isinstance(path[0], exp.Star):
                 self._check_name(path[0], scope)
             return
+        if self._dialect == "postgres" and len(path) > 2:
+            raise NotAccepted("a column is named by itself or after its table")
         source = next((s for s in scope.chain() if self._key(path[0]) in s.sources), None)
         if source is None:
             if self._dialect in ("bigquery", "duckdb"):
@@ -163,11 +194,14 @@ class _Columns:
                 return
             raise NotAccepted(f"{shown(path[0].name)} is not a table of this query")
         names = source.sources[self._key(path[0])]
+        if names is None and self._dialect == "postgres":
+            names = frozenset()
         if not isinstance(path[1], exp.Star) and names is not None and self._key(path[1]) not in names:
             raise NotAccepted(f"column {shown('.'.join(part.name for part in path[:2]))} is not in the schema")
 
     def _check_name(self, identifier: "exp.Identifier", scope: _Scope) -> None:
-        if not scope.has(self._key(identifier)):
+        is_word = identifier.name.lower() in WORDS_OF_POSTGRES and not identifier.args.get("quoted")
+        if (is_word and self._dialect == "postgres") or not scope.has(self._key(identifier)):
             raise NotAccepted(f"column {shown(identifier.name)} is not in the schema")
 
     def _output(self, part: "exp.Expr", scope: _Scope) -> Names:

@@ -128,8 +128,10 @@ def _check_join(node: "exp.Expr", _: Dialect) -> None:
         raise NotAccepted("this kind of JOIN is not allowed")
 
 
-def _check_dot(node: "exp.Expr", _: Dialect) -> None:
-    """A field of a struct. ``schema.function()`` would be one, too."""
+def _check_dot(node: "exp.Expr", dialect: Dialect) -> None:
+    """A field of a struct. ``schema.function()`` would be one, too; and on PostgreSQL ``(x).f`` is ``f(x)``."""
+    if dialect == "postgres":
+        raise NotAccepted("fields of values are not allowed: they may be functions")
     if type(node.expression).__name__ not in ("Identifier", "Star") or type(node.this).__name__ == "Identifier":
         raise NotAccepted("functions of a schema or package are not allowed")
 
