@@ -165,7 +165,7 @@ FAULTS = (
     Fault(
         "what a sleeper deployed stays behind the endpoint",
         f"{_HANDLERS}/rollouts/check_health.py",
-        "    return version is not None and services.registry.version(head.model, version) is not None\n",
+        "    return version is not None and is_of_our_making(services, head.model, version)\n",
         "    return False\n",
         _crash("analysis", "zombies"),
     ),
