@@ -12,12 +12,6 @@ from tests.servers.receiver import Receiver, Reply
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def other() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver

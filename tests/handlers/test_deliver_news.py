@@ -29,12 +29,6 @@ ALL = list(get_args(Kind))
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def other() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver

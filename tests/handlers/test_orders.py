@@ -29,12 +29,6 @@ from tests.servers.receiver import DROP, HANG, Receiver, Reply
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def other() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver

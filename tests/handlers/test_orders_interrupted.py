@@ -1,7 +1,7 @@
 """Orders among others: episodes that end elsewhere, claims, budgets, and processes that end at any moment."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,13 +30,6 @@ from tests.handlers.ordering import (
     webhook,
 )
 from tests.servers.receiver import HANG, Receiver, Reply
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
 
 # --- ended elsewhere, claims, budgets --------------------------------------------------------------------------
 

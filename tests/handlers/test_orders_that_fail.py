@@ -1,6 +1,6 @@
 """Orders that no target carries out: the episode ends, and people are told, once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -28,12 +28,6 @@ from tests.handlers.ordering import (
 from tests.servers.receiver import Receiver, Reply
 
 SECRET = "env:MODELDROP_SECRET_HOOK"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 def test_a_target_that_refuses_ends_the_episode_and_people_are_told(control: Control, receiver: Receiver) -> None:

@@ -22,12 +22,10 @@ import contextlib
 import json
 import re
 import select
-import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -35,6 +33,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.servers.gemini_wire import ApiError, bodies, check_request, data_of, json_pieces
+from tests.servers.http_listener import HttpListener
 
 __all__ = ["ApiError", "Asked", "Fault", "GeminiServer", "Said", "data_of"]
 
@@ -202,37 +201,10 @@ class GeminiServer:
         self._thread.join()
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = False
-    request_queue_size = 256
-
+class _Listener(HttpListener):
     def __init__(self, gemini: GeminiServer, port: int) -> None:
         self.gemini = gemini
-        self._lock = Lock()
-        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", port), _Connection)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        with self._lock:
-            self._connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def end_connections(self) -> None:
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that leaves early is no event here; anything else is a bug worth its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Connection(BaseHTTPRequestHandler):

@@ -12,16 +12,16 @@ A server of an API derives nothing from it; it hands it a function from request 
 import contextlib
 import json
 import select
-import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.servers.http_listener import HttpListener
 
 __all__ = ["Answered", "Asked", "Fault", "JsonApi"]
 
@@ -120,33 +120,10 @@ class JsonApi:
         return fault or answered
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for every connection's thread
-    request_queue_size = 64
-
+class _Listener(HttpListener):
     def __init__(self, api: JsonApi) -> None:
         self.api = api
-        self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Connection)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        self._connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def end_connections(self) -> None:
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that leaves before its answer is no event here; anything else is a bug worth its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Connection(BaseHTTPRequestHandler):

@@ -29,10 +29,12 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
+
+from tests.servers.http_listener import HttpListener
 
 __all__ = ["DRIP", "DRIP_BODY", "DROP", "HANG", "Received", "Receiver", "Reply"]
 
@@ -147,10 +149,7 @@ class Receiver:
             return self._at.get(urlsplit(request.path).path, self._always)
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 256
-    daemon_threads = False  # server_close waits for the threads of all connections
-
+class _Server(HttpListener):
     def __init__(self, host: str, tls: ssl.SSLContext | None, take: Any) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, 0), _Connection)
@@ -158,30 +157,18 @@ class _Server(ThreadingHTTPServer):
         self.tls = tls
         self.accepted = 0
         self.ending = threading.Event()
-        self._guard = threading.Lock()
-        self._open: set[socket.socket] = set()
 
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
         self.accepted += 1
         if self.tls:
             # The handshake is made on the first read, in the connection's own thread.
             connection = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        with self._guard:
-            self._open.add(connection)
         return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._open.discard(request)
-        super().shutdown_request(request)
 
     def end_connections(self) -> None:
         self.ending.set()
-        with self._guard:
-            for connection in self._open:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        super().end_connections()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that leaves early, or does not trust us, is no news."""

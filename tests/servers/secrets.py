@@ -9,18 +9,18 @@
 """
 
 import base64
-import contextlib
 import json
-import socket
 from collections import deque
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 import google_crc32c
+
+from tests.servers.http_listener import HttpListener
 
 __all__ = ["Fault", "SecretServer"]
 
@@ -90,26 +90,16 @@ class SecretServer:
             return (f"{secret}/versions/{number}", versions[number - 1]) if 0 < number <= len(versions) else None
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False
-
+class _Server(HttpListener):
     def __init__(self, secrets: SecretServer) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.secrets = secrets
         self.ending = Event()
-        self._open: set[socket.socket] = set()
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        self._open.add(connection)
-        return connection, address
 
     def end(self) -> None:
         self.shutdown()
         self.ending.set()
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+        self.end_connections()
 
 
 class _Connection(BaseHTTPRequestHandler):

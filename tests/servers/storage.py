@@ -22,12 +22,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from socket import SHUT_RDWR, socket
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import google_crc32c
+
+from tests.servers.http_listener import HttpListener
 
 MAX_PAGE = 1000
 MAX_NAME_BYTES = 1024
@@ -159,7 +161,7 @@ class StorageServer:
         self._finalized.put(None)  # what is still to be told is told while the server is there
         self._notifications.join()
         self._http.shutdown()
-        self._http.close_connections()
+        self._http.end_connections()
         self._http.server_close()
         self._listening.join()
         if self.callback_failures:
@@ -429,31 +431,10 @@ def _split_multipart(content_type: str, body: bytes) -> tuple[dict[str, Any], st
     return resource, data_type[1].decode() if data_type else "application/octet-stream", data[:stop]
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = False
-    request_queue_size = 128
-
+class _Listener(HttpListener):
     def __init__(self, storage: StorageServer) -> None:
         self.storage = storage
-        self._connections: set[socket] = set()
-        self._connections_lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Connection)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._connections_lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        """End connections that clients keep open, so that their threads can be joined."""
-        with self._connections_lock:
-            for connection in self._connections:
-                _hang_up(connection)
 
 
 class _Connection(BaseHTTPRequestHandler):

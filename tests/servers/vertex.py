@@ -18,18 +18,17 @@ and is found finished after ``state.operation_polls`` of these. What is to go ot
 
 import json
 import re
-import socket
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.servers.http_listener import HttpListener
 from tests.servers.vertex_pipelines import create_job, get_job, move_job
 from tests.servers.vertex_state import HTTP_CODES, ApiError, Effect, Json, Plan, VertexState
 
@@ -130,7 +129,7 @@ class VertexServer:
         self._interposed: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._faults_lock = Lock()
         self._ending = Event()
-        self._http = _Http(("127.0.0.1", 0), self._handler())
+        self._http = HttpListener(("127.0.0.1", 0), self._handler())
         self._thread = Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, name="vertex-server")
 
     @property
@@ -275,36 +274,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = False  # so that closing waits for every connection's thread
-    request_queue_size = 64
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self._connections: set[socket.socket] = set()
-        super().__init__(address, handler)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        self._connections.add(connection)
-        return connection, address
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves before its answer is no event here; anything else is a bug worth its traceback."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-    def end_connections(self) -> None:
-        for connection in list(self._connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it has ended by itself
 
 
 def _known(call: str) -> str:

@@ -10,7 +10,7 @@ Reports say in ``expire_at`` when they may go: with the window they are about.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ import msgspec
 from modeldrop.errors import FieldProblem
 from modeldrop.ports import Delete, DocumentStore, Write
 from modeldrop.records.stored import Stored, stored
-from modeldrop.records.windows import WindowRecord
+from modeldrop.records.windows import WindowRecord, start_text
 
 PAGE = 200
 REPORTS_A_PAGE = 4  # of a model with a canary beside production, two a window
@@ -164,7 +164,7 @@ class Reports:
 
     def windows_from(self, model: str, version: str, start: datetime | None) -> Iterator[WindowRecord]:
         """The version's windows of predictions from ``start`` on, the oldest first, read page by page as taken."""
-        after = None if start is None else _moment(start)  # sorts before every id of a window that begins then
+        after = None if start is None else start_text(start)  # sorts before every id of a window that begins then
         while True:
             page = self._documents.list(f"models/{model}/windows", after=after, limit=PAGE)
             for document in page:
@@ -197,14 +197,9 @@ def drift_path(model: str, version: str, start: datetime) -> str:
     >>> drift_path("fraud", "v1", datetime(2026, 1, 1, tzinfo=UTC))
     'models/fraud/drift/2026-01-01T00:00:00Z~v1'
     """
-    return f"models/{model}/drift/{_moment(start)}~{version}"
+    return f"models/{model}/drift/{start_text(start)}~{version}"
 
 
 def quality_path(model: str, version: str, start: datetime) -> str:
     """The document of a quality report."""
-    return f"models/{model}/quality/{_moment(start)}~{version}"
-
-
-def _moment(start: datetime) -> str:
-    """As in the paths of windows."""
-    return f"{start.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+    return f"models/{model}/quality/{start_text(start)}~{version}"

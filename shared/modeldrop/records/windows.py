@@ -95,7 +95,7 @@ def window_path(model: str, version: str | None, start: datetime) -> str:
     >>> window_path("fraud", None, datetime(2026, 1, 1, tzinfo=UTC))
     'models/fraud/labels/2026-01-01T00:00:00Z'
     """
-    moment = _moment(start)
+    moment = start_text(start)
     return f"models/{model}/labels/{moment}" if version is None else f"models/{model}/windows/{moment}~{version}"
 
 
@@ -123,7 +123,7 @@ class Windows:
 
         With ``version`` only its own; with ``before`` those that start earlier than that.
         """
-        after = None if before is None else _moment(before)
+        after = None if before is None else start_text(before)
         for slot in self._listed(f"models/{model}/windows", after=after, size=page):
             if version in (None, slot.value.version):
                 yield slot.value
@@ -269,6 +269,10 @@ def _shard(record: WindowRecord, path: str, document: Document | None) -> Stored
         raise Unavailable(f"{path} cannot be read: {error}") from error
 
 
-def _moment(start: datetime) -> str:
-    """To the second, of one width: ids sort by time."""
+def start_text(start: datetime) -> str:
+    """A window's start as paths and links have it: UTC, to the second, of one width, so that ids sort by time.
+
+    >>> start_text(datetime(2026, 1, 1, tzinfo=UTC))
+    '2026-01-01T00:00:00Z'
+    """
     return f"{start.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"

@@ -3,9 +3,10 @@
 The use cases are imported when they are asked for: most instances of the API never make a report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,35 +16,33 @@ from modeldrop.web.problem import Problem, bad_request, not_found
 from modeldrop.wiring import Services
 
 Query = Mapping[str, str]
+T = TypeVar("T")
 
 
 def drift(services: Services, model: str, query: Query) -> dict[str, Any] | Problem:
     """The drift report on a window of a version."""
     from modeldrop.handlers.reports.report_drift import report_drift  # noqa: PLC0415 - see above
 
-    window = _window(query)
-    if isinstance(window, Problem):
-        return window
-    try:
-        report = report_drift(services, model, version=query.get("version"), window=window)
-    except NotFound as error:
-        return not_found(str(error))
-    answer: dict[str, Any] = msgspec.to_builtins(report)
-    return answer
+    return _reported(partial(report_drift, services, model), query, msgspec.to_builtins)
 
 
 def quality(services: Services, model: str, query: Query) -> dict[str, Any] | Problem:
     """The quality reports of the versions that serve and the one before, or of the one asked for."""
     from modeldrop.handlers.reports.report_quality import report_quality  # noqa: PLC0415 - see above
 
+    make = partial(report_quality, services, model)
+    return _reported(make, query, lambda made: {"model": model, "versions": [msgspec.to_builtins(one) for one in made]})
+
+
+def _reported(make: Callable[..., T], query: Query, show: Callable[[T], dict[str, Any]]) -> dict[str, Any] | Problem:
+    """The answer on the version and window that the query names."""
     window = _window(query)
     if isinstance(window, Problem):
         return window
     try:
-        reports = report_quality(services, model, version=query.get("version"), window=window)
+        return show(make(version=query.get("version"), window=window))
     except NotFound as error:
         return not_found(str(error))
-    return {"model": model, "versions": [msgspec.to_builtins(report) for report in reports]}
 
 
 def latest_drift(services: Services, model: str, production: str | None) -> str | None:

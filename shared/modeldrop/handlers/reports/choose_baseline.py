@@ -5,7 +5,6 @@ The stable version is one only where both served at the same time: the rows of t
 A reference file that is there and cannot be read is an error, and no reason to compare with something else in silence.
 """
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from modeldrop.domain.sampling.windows import EPOCH
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict
 from modeldrop.handlers.packages.read_package import served_version
+from modeldrop.handlers.reports.fingerprints import fingerprint
 from modeldrop.ports import Bucket, BucketObject
 from modeldrop.records.reports import FirstWindow, Reference, Reports
 from modeldrop.records.windows import WindowRecord, Windows
@@ -94,13 +94,6 @@ def find_reference(bucket: Bucket, version: ModelVersion) -> BucketObject | None
             if (found := there.get(f"{folder}/{name}")) is not None:
                 return found
     return None
-
-
-def fingerprint(sample: WindowSample) -> str:
-    """SHA-256 (hex) of all that the sample holds."""
-    digest = hashlib.sha256(f"{sample.sample_size} {sample.threshold}".encode())
-    digest.update(msgspec.msgpack.encode(sample.rows))
-    return digest.hexdigest()
 
 
 def _beside(services: Services, stable: str, look: Look, fewest: int) -> Baseline | None:

@@ -1,6 +1,5 @@
 """One look at a window: its sample against its baseline. Loads numpy, so it is imported when a report is made."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -18,7 +17,8 @@ from modeldrop.domain.sampling.kept_values import KeepRule
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import InvalidInput
 from modeldrop.handlers.predictions.known_versions import read_redaction_key
-from modeldrop.handlers.reports.choose_baseline import FEWEST_ROWS, Baseline, Look, choose_baseline, fingerprint
+from modeldrop.handlers.reports.choose_baseline import FEWEST_ROWS, Baseline, Look, choose_baseline
+from modeldrop.handlers.reports.fingerprints import fingerprint, inputs_digest
 from modeldrop.handlers.reports.reference_file import profile_of_file
 from modeldrop.handlers.reports.sampled_columns import comparable, observe_sample
 from modeldrop.records.reports import Alarm, DriftRecord, Reference, Reports
@@ -48,7 +48,9 @@ def _measured(
     policy = services.registry.policy(version.model).value.policy.drift
     rule = _keep_rule(services, version, policy)
     baseline = choose_baseline(services, head, version, look, policy)
-    inputs = _digest([FORMAT, fingerprint(look.sample), baseline.identity, baseline.reference, policy, _public(rule)])
+    inputs = inputs_digest(
+        [FORMAT, fingerprint(look.sample), baseline.identity, baseline.reference, policy, _public(rule)]
+    )
     if old is not None and old.inputs == inputs:
         return msgspec.structs.replace(old, complete=look.is_over, looked_at=look.at)
     return _compared(services, version, look, (baseline, policy, rule), inputs)
@@ -209,8 +211,3 @@ def _keep_rule(services: Services, version: ModelVersion, policy: DriftPolicy) -
 def _public(rule: KeepRule) -> KeepRule:
     """Without the key: a report need not change where only its keeper did."""
     return msgspec.structs.replace(rule, key=b"" if rule.key is not None else None)
-
-
-def _digest(parts: list[object]) -> str:
-    """Of maps in whatever order: Firestore gives their keys in another one each time."""
-    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()

@@ -4,8 +4,6 @@
 version over the same window and labels.
 """
 
-import hashlib
-from collections.abc import Iterable
 from datetime import datetime
 from itertools import islice
 
@@ -20,7 +18,8 @@ from modeldrop.domain.sampling.payload import read_label, read_prediction
 from modeldrop.domain.sampling.window_sample import WindowSample
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict, NotFound
-from modeldrop.handlers.reports.choose_baseline import fingerprint, stable_version
+from modeldrop.handlers.reports.choose_baseline import stable_version
+from modeldrop.handlers.reports.fingerprints import fingerprint, inputs_digest
 from modeldrop.handlers.reports.report_drift import asked_version, asked_windows, is_fresh, serving_versions
 from modeldrop.records.reports import QualityRecord, Reports, quality_path
 from modeldrop.records.stored import Stored
@@ -128,7 +127,7 @@ def _measured(
     labels = Windows(services.documents).labels_nearby(window, whole_policy.drift.window_seconds)
     joined = _joined(services, version.model, version.version, window, labels)
     yardsticks, whose = _yardsticks(services, head, version, window, labels, policy)
-    inputs = _digest([FORMAT, joined.identity, policy, yardsticks, whose])
+    inputs = inputs_digest([FORMAT, joined.identity, policy, yardsticks, whose])
     if old is not None and old.inputs == inputs:
         return msgspec.structs.replace(old, looked_at=services.clock())
     report = quality_report(_pairs(joined), policy, yardsticks, joined.labelled.coverage)
@@ -196,8 +195,3 @@ def _no_rows(window: WindowRecord) -> WindowSample:
 
 def _pairs(joined: _Joined) -> list[tuple[object, object]]:
     return [(read_prediction(said).prediction, read_label(known).label) for said, known in joined.labelled.pairs]
-
-
-def _digest(parts: Iterable[object]) -> str:
-    """Of maps in whatever order: Firestore gives their keys in another one each time."""
-    return hashlib.sha256(msgspec.json.encode(list(parts), order="deterministic")).hexdigest()

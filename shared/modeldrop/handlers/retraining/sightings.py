@@ -1,7 +1,7 @@
 """What the reports on the version in production say now: drift of the data, of the predictions, of the concept."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from modeldrop.domain.drift.alarm import DRIFTED, OK
@@ -10,6 +10,7 @@ from modeldrop.domain.retraining.alarms import Sighting
 from modeldrop.domain.retraining.episode import TimeRange
 from modeldrop.domain.retraining.governor import Reason
 from modeldrop.records.reports import DriftRecord, QualityRecord
+from modeldrop.records.windows import start_text
 from modeldrop.wiring import Services
 
 MOST_FEATURES_NAMED = 10
@@ -54,7 +55,7 @@ def quality_sighting(services: Services, reports: Sequence[QualityRecord], windo
     bad = [report.verdict == "degraded" for report in reports[:windows_to_alarm]]
     alarmed = len(bad) == windows_to_alarm and all(bad)
     window = TimeRange(reports[len(bad) - 1].window, latest.window + timedelta(seconds=latest.window_seconds))
-    why = f"{'; '.join(latest.reasons)} (over {latest.n} labelled predictions from {_moment(latest.window)} on)"
+    why = f"{'; '.join(latest.reasons)} (over {latest.n} labelled predictions from {start_text(latest.window)} on)"
     well = {report.window.isoformat(): report.verdict != "degraded" for report in reports}
     return Sighting("concept_drift", latest.version, alarmed, window, why, link, well)
 
@@ -71,7 +72,7 @@ def health_reason(services: Services, model: str, production: str) -> Reason | N
 
 def report_address(services: Services, model: str, kind: str, version: str, window: datetime) -> str:
     """Where the API has the report: an address, or where none is configured a path."""
-    return f"{_base(services)}/v1/models/{model}/{kind}?version={version}&window={_moment(window)}"
+    return f"{_base(services)}/v1/models/{model}/{kind}?version={version}&window={start_text(window)}"
 
 
 def _base(services: Services) -> str:
@@ -99,7 +100,7 @@ def _well(judged: Sequence[tuple[DriftRecord, str]]) -> dict[str, bool]:
 def _why(report: DriftRecord, moved: Sequence[Mapping[str, Any]]) -> str:
     """The features that moved, those farthest beyond their thresholds first."""
     if not moved:
-        return f"what came from {_moment(report.window)} on is like its reference again"
+        return f"what came from {start_text(report.window)} on is like its reference again"
     farthest = sorted(moved, key=lambda feature: -_times_over(feature))[:MOST_FEATURES_NAMED]
     named = ", ".join(
         f"{feature['name']} ({feature['test']} {feature['value']:.2f} > {feature['threshold']:.2f})"
@@ -107,7 +108,9 @@ def _why(report: DriftRecord, moved: Sequence[Mapping[str, Any]]) -> str:
         if feature["value"] is not None and feature["threshold"] is not None
     )
     more = len(moved) - len(farthest)
-    return f"{named}{f' and {more} more' if more else ''} moved in {report.rows} rows from {_moment(report.window)} on"
+    return (
+        f"{named}{f' and {more} more' if more else ''} moved in {report.rows} rows from {start_text(report.window)} on"
+    )
 
 
 def _times_over(feature: Mapping[str, Any]) -> float:
@@ -124,7 +127,3 @@ def time_range(report: DriftRecord) -> TimeRange:
         if verdict == DRIFTED:
             start = min(start, datetime.fromisoformat(moment))
     return TimeRange(start, report.window + timedelta(seconds=report.window_seconds))
-
-
-def _moment(time: datetime) -> str:
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
