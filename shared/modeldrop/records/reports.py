@@ -194,6 +194,7 @@ class Reports:
 def drift_path(model: str, version: str, start: datetime) -> str:
     """The document of a drift report.
 
+    >>> from datetime import UTC
     >>> drift_path("fraud", "v1", datetime(2026, 1, 1, tzinfo=UTC))
     'models/fraud/drift/2026-01-01T00:00:00Z~v1'
     """
