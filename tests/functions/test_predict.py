@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.errors import InvalidInput, Unavailable
 from modeldrop.handlers.serving.answering import predict_each
-from modeldrop.handlers.serving.reply import BODY_LIMIT_BYTES
+from modeldrop.handlers.serving.limits import BODY_LIMIT_BYTES
 from modeldrop.ports import Bucket
 from modeldrop.serving.served_version import NotServing, PinnedVersion
 from modeldrop.settings import ServingSettings

@@ -15,10 +15,10 @@ from modeldrop.client.event_ids import is_uuid7
 from modeldrop.events.prediction_events import decode_predictions
 from modeldrop.handlers.serving.caller import Anybody
 from modeldrop.handlers.serving.prediction_events import PredictionEvents
-from modeldrop.handlers.serving.reply import Reply
 from modeldrop.handlers.serving.response_cache import ResponseCache
 from modeldrop.handlers.serving.routes import answer_predict
 from modeldrop.handlers.serving.service import Service
+from modeldrop.http.messages import Reply
 from modeldrop.serving.runtime import Described
 from modeldrop.serving.served_version import Serving
 from modeldrop.settings import ServingSettings

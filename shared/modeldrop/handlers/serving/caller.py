@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from modeldrop.errors import ConfigurationError, Unavailable
-from modeldrop.handlers.serving.reply import Asked
+from modeldrop.http.messages import Asked
 from modeldrop.settings import ServiceSettings
 
 KEY_HEADER = "X-API-Key"

@@ -5,27 +5,15 @@ from http import HTTPStatus
 import flask
 
 from modeldrop.handlers.serving.process_tuning import set_aside_what_stays, take_turns
-from modeldrop.handlers.serving.reply import Asked
 from modeldrop.handlers.serving.routes import answer_request
 from modeldrop.handlers.serving.service import LazyService
+from modeldrop.http.flask_messages import asked_of, response_of
 
 
 def answer_flask(service: LazyService, request: flask.Request) -> flask.Response:
-    """The response; what is to be done afterwards is done when it is on its way."""
+    """The response to one request."""
     take_turns()
-    asked = Asked(
-        request.method,
-        request.path,
-        request.args,
-        request.headers,
-        request.stream,
-        request.environ.get("SERVER_NAME", ""),
-        request.remote_addr or "",
-    )
-    reply = answer_request(service, asked)
+    reply = answer_request(service, asked_of(request))
     if reply.status == HTTPStatus.OK:  # as only with a version that is loaded
         set_aside_what_stays()
-    response = flask.Response(reply.body, reply.status, reply.headers, content_type=reply.content_type)
-    if reply.afterwards is not None:
-        response.call_on_close(reply.afterwards)
-    return response
+    return response_of(reply)

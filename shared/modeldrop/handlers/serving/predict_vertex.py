@@ -5,9 +5,10 @@ from dataclasses import replace
 from modeldrop.errors import InvalidInput
 from modeldrop.events import strict_json
 from modeldrop.handlers.serving.answering import afterwards, answer_instances, version_headers
-from modeldrop.handlers.serving.reply import BODY_LIMIT_BYTES, Reply, json_reply, problem
+from modeldrop.handlers.serving.limits import BODY_LIMIT_BYTES
 from modeldrop.handlers.serving.service import Service
 from modeldrop.handlers.serving.streaming import stream_answer
+from modeldrop.http.messages import Reply, json_reply, problem
 from modeldrop.serving.served_version import Serving
 
 MOST_INSTANCES = 1_000

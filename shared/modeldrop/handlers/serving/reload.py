@@ -1,7 +1,7 @@
 """``POST /reload``: look for another version now, and say which one answers."""
 
-from modeldrop.handlers.serving.reply import Reply, json_reply, problem
 from modeldrop.handlers.serving.service import Service
+from modeldrop.http.messages import Reply, json_reply, problem
 from modeldrop.serving.served_version import NotServing, Serving
 
 

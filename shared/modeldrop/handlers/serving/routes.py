@@ -5,11 +5,13 @@ import time
 from typing import Any
 
 from modeldrop.errors import ConfigurationError, InvalidInput, Unavailable
+from modeldrop.handlers.serving.limits import BODY_LIMIT_BYTES
 from modeldrop.handlers.serving.predict_query import answer_query, is_query, read_query
 from modeldrop.handlers.serving.predict_vertex import answer_vertex, read_instances
 from modeldrop.handlers.serving.reload import answer_reload
-from modeldrop.handlers.serving.reply import BODY_LIMIT_BYTES, Asked, Reply, json_reply, problem, read_body
 from modeldrop.handlers.serving.service import LazyService, Service
+from modeldrop.http.body import read_body
+from modeldrop.http.messages import Asked, Reply, json_reply, problem
 from modeldrop.serving.served_version import NotServing
 from modeldrop.settings import ServingSettings
 
@@ -19,7 +21,7 @@ RELOAD_ROUTE = "/reload"
 
 def answer_request(lazy: LazyService, asked: Asked) -> Reply:
     """The answer to one request, whose body is read whatever the route."""
-    body = read_body(asked.stream)
+    body = read_body(asked.stream, BODY_LIMIT_BYTES)
     service = lazy.get()
     if isinstance(service, NotServing):
         return problem(503, service.reason)

@@ -13,8 +13,8 @@ from typing import Any, cast
 import msgspec
 
 from modeldrop.handlers.serving.answering import version_headers
-from modeldrop.handlers.serving.reply import Reply
 from modeldrop.handlers.serving.service import Service
+from modeldrop.http.messages import Reply
 from modeldrop.serving.served_version import Serving
 
 logger = logging.getLogger(__name__)

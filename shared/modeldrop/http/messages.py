@@ -1,4 +1,4 @@
-"""HTTP as the inference service sees it: what is asked, and what is answered."""
+"""HTTP as functions see it: what is asked, and what is answered."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,6 @@ from modeldrop.errors import FieldProblem
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-
-BODY_LIMIT_BYTES = 1_500_000
-"""As on shared endpoints of Vertex AI."""
-
-_DRAIN_BYTES = 64 * 1024
-_MOST_DRAINED_BYTES = 64 * 1024 * 1024
 
 
 class RequestHeaders(Protocol):
@@ -71,16 +65,3 @@ def problem(
     if errors:
         content["errors"] = errors
     return Reply(status, msgspec.json.encode(content), headers or {}, PROBLEM)
-
-
-def read_body(stream: IO[bytes]) -> bytes:
-    """The body, cut one byte above the limit.
-
-    The rest is read and dropped: a client that is still sending would see a broken connection instead of the answer,
-    and the framework would read it all into memory. One that never comes to an end does see it broken.
-    """
-    body = stream.read(BODY_LIMIT_BYTES + 1)
-    left = _MOST_DRAINED_BYTES if len(body) > BODY_LIMIT_BYTES else 0
-    while left > 0 and (piece := stream.read(_DRAIN_BYTES)):
-        left -= len(piece)
-    return body
