@@ -11,6 +11,7 @@ from modeldrop.ports import (
     Clock,
     Document,
     DocumentStore,
+    MetricSource,
     ModelServer,
     Write,
 )
@@ -102,16 +103,19 @@ class CountedServices:
     documents: CountingDocuments
     bucket: CountingBucket
     model_server: ModelServer
+    metrics: MetricSource
     registry: Registry
     counts: Counts
 
 
 def counted(
-    settings: Settings, documents: DocumentStore, bucket: Bucket, model_server: ModelServer, clock: Clock
+    settings: Settings,
+    documents: DocumentStore,
+    bucket: Bucket,
+    serving: tuple[ModelServer, MetricSource],
+    clock: Clock,
 ) -> CountedServices:
     """Services over these adapters."""
     counts: Counts = defaultdict(float)
     store = CountingDocuments(documents, counts)
-    return CountedServices(
-        settings, clock, store, CountingBucket(bucket, counts), model_server, Registry(store), counts
-    )
+    return CountedServices(settings, clock, store, CountingBucket(bucket, counts), *serving, Registry(store), counts)

@@ -14,6 +14,7 @@ import msgspec
 
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.adapters.local.process_model_server import ProcessModelServer
+from modeldrop.adapters.local.router_metrics import RouterMetrics
 from modeldrop.domain.champion import fold
 from modeldrop.domain.endpoint import Operation
 from modeldrop.domain.model_head import ModelHead, Serving
@@ -48,7 +49,9 @@ class FilledRegistry:
         self._model_server = ProcessModelServer(folder / "serving.sqlite")
         bucket = FolderBucket(self._bucket_folder)
         settings = Settings("local", data=folder)
-        self.services: CountedServices = counted(settings, documents, bucket, self._model_server, utc_now)
+        metrics = RouterMetrics(folder / "router-metrics.sqlite", folder / "serving.sqlite")
+        serving = (self._model_server, metrics)
+        self.services: CountedServices = counted(settings, documents, bucket, serving, utc_now)
         self._dropped = 0
         self._best = _LAST_SCORE
         self._write(f"policies/{model}.yaml", NO_BAKE.encode())
