@@ -8,7 +8,7 @@ export PYTHONPATH :=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check up bench bench-references checkov faults deploy fmt lock clean
+.PHONY: help setup demo test check up bench bench-references checkov chromium publish-node faults deploy fmt lock clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,15 +26,17 @@ $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
 demo: setup ## Play the main job on this machine, end to end (KEEP=1 leaves it up)
 	@$(BIN)/modeldrop demo
 
-test: setup ## Run all tests (REQUIRE_EMULATORS=1: fail where the official emulators are missing)
-	@$(BIN)/python -m pytest
+# Each process has emulators of its own.
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(or $(PROCESSES),auto) --maxprocesses=8
+test: setup ## Run all tests (REQUIRE_EMULATORS=1: fail where the official emulators are missing; PROCESSES=N)
+	@$(PYTEST)
 
 check: setup ## Format, lint, types, import rules, then all tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 up: setup ## Run the embedded cloud until Ctrl-C
 	@$(BIN)/modeldrop up
@@ -50,6 +52,12 @@ bench-references: ## Make .venv-references with Evidently and whylogs (1 GB), to
 checkov: ## Make .venv-checkov with checkov, which looks through infra/terraform in make test
 	@test -x .venv-checkov/bin/python || $(PYTHON) -m venv .venv-checkov
 	@.venv-checkov/bin/python -m pip install --quiet checkov==3.3.30
+
+chromium: ## Install Chromium for the tests of the dashboard in a real browser (Debian, Ubuntu; as root)
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+
+publish-node: ## Install what examples/publish-node needs (Node 20 or later)
+	@npm ci --prefix examples/publish-node --no-audit --no-fund
 
 faults: setup ## Seed faults into a copy of the code; every one must turn a test red
 	@$(BIN)/python -m tests.faults

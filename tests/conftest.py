@@ -9,6 +9,7 @@ same holds for it, with ``REQUIRE_PROGRAMS=1``.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ Need = tuple[str, str]
 """emulator or program, and its name."""
 _LEFT_OUT = pytest.StashKey[dict[Need, int]]()
 _MISSING = pytest.StashKey[dict[Need, str]]()
+_FROM_WORKER = "left_out"
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +62,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
                 terminalreporter.write_line(f"{config.stash[_LEFT_OUT][need]} tests. {lack}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Where several processes run the tests, each has left out the same ones: this one is told by them."""
+    for kind, name, lack, count in getattr(node, "workeroutput", {}).get(_FROM_WORKER, []):
+        node.config.stash.setdefault(_MISSING, {})[kind, name] = lack
+        node.config.stash.setdefault(_LEFT_OUT, {})[kind, name] = count
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fails the run over left-out tests where what they need is required."""
+    stash = session.config.stash
+    if hasattr(session.config, "workeroutput"):  # of one process among several
+        missing = stash.get(_MISSING, {}).items()
+        session.config.workeroutput[_FROM_WORKER] = [(*need, lack, stash[_LEFT_OUT][need]) for need, lack in missing]
+        return
     accepted = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
     required = any(_is_required(kind) for kind, _ in session.config.stash.get(_MISSING, {}))
     if required and session.exitstatus in accepted:
