@@ -17,7 +17,7 @@ setup: $(INSTALLED) ## Make .venv with everything in it, .venv/bin/modeldrop inc
 
 $(INSTALLED): requirements.txt requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "modeldrop needs Python 3.11 or later; name one with PYTHON=..."; exit 1; }
-	@echo "setting up $(VENV) (about a minute, once)"
+	@echo "setting up $(VENV) (a minute or two and 1.4 GB, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
@@ -64,7 +64,7 @@ faults: setup ## Seed faults into a copy of the code; every one must turn a test
 
 deploy: setup ## Deploy the functions and smoke-test them: PROJECT=... REGION=... (DRY_RUN=1 prints every command)
 	@test -n "$(PROJECT)" -a -n "$(REGION)" || { echo "make deploy PROJECT=... REGION=... [ONLY='api ...'] [DEPLOY_FLAGS=...] [DRY_RUN=1]"; exit 2; }
-	@$(BIN)/python infra/deploy/deploy.py --project=$(PROJECT) --region=$(REGION) $(if $(ONLY),--only $(ONLY)) $(DEPLOY_FLAGS) $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
+	@set -f; $(BIN)/python infra/deploy/deploy.py --project=$(PROJECT) --region=$(REGION) $(if $(ONLY),--only $(ONLY)) $$DEPLOY_FLAGS $(if $(filter-out 0,$(DRY_RUN)),--dry-run)
 
 fmt: setup ## Format, and fix what can be fixed
 	@$(BIN)/ruff format .

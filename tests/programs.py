@@ -7,11 +7,23 @@ REPOSITORY = Path(__file__).parents[1]
 HOW_TO_GET = {
     "terraform": "https://developer.hashicorp.com/terraform/install (1.9 or later)",
     "checkov": "make checkov",
+    "node": "https://nodejs.org (20 or later), then make publish-node",
     "gcloud": "https://cloud.google.com/sdk/docs/install",
+    "postgres": "apt-get install postgresql (its server need not be started)",
+    "redis-server": "apt-get install redis-server (it need not be started)",
+    "chromium": "Debian/Ubuntu: apt-get install chromium",
 }
+_OTHER_NAMES = {"chromium": ("chromium-browser", "google-chrome", "google-chrome-stable")}
+_BESIDE_THE_PATH = {"postgres": "/usr/lib/postgresql/*/bin/postgres"}  # where Debian puts it
 
 
 def find_program(name: str) -> str | None:
-    """Where the program is: in an environment of its own (``.venv-NAME``), or on the path."""
+    """Where the program is: in an environment of its own (``.venv-NAME``), on the path, or in a known place."""
+    if name == "node" and not (REPOSITORY / "examples/publish-node/node_modules").is_dir():
+        return None
     own = REPOSITORY / f".venv-{name}/bin/{name}"
-    return str(own) if own.exists() else shutil.which(name)
+    if own.exists():
+        return str(own)
+    beside = max(Path("/").glob(_BESIDE_THE_PATH.get(name, "-").lstrip("/")), default=None)
+    on_path = (shutil.which(each) for each in (name, *_OTHER_NAMES.get(name, ())))
+    return next((path for path in on_path if path), None) or (str(beside) if beside else None)

@@ -12,6 +12,7 @@ logs.set_up()
 
 
 @functions_framework.http
+@logs.traced
 def health_tick(request: flask.Request) -> flask.typing.ResponseReturnValue:
     """Move on whatever is under way."""
     return msgspec.to_builtins(use_case.health_tick(services()))

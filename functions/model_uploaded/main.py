@@ -14,6 +14,7 @@ logs.set_up()
 
 
 @functions_framework.http
+@logs.traced
 def model_uploaded(request: flask.Request) -> flask.typing.ResponseReturnValue:
     """Register, judge and roll out what was uploaded."""
     headers = {name.lower(): value for name, value in request.headers.items()}

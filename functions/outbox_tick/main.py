@@ -12,6 +12,7 @@ logs.set_up()
 
 
 @functions_framework.http
+@logs.traced
 def outbox_tick(request: flask.Request) -> flask.typing.ResponseReturnValue:
     """Tell what is to be told, start and follow retrainings."""
     return msgspec.to_builtins(use_case.outbox_tick(services()))

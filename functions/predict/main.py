@@ -13,6 +13,7 @@ service = LazyService(open_artifacts, connect_llm)
 
 
 @functions_framework.http
+@logs.traced
 def predict(request: flask.Request) -> flask.typing.ResponseReturnValue:
     """Answer one request."""
     return answer_flask(service, request)

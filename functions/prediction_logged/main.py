@@ -26,6 +26,7 @@ def intake() -> PredictionIntake:
 
 
 @functions_framework.aio.http
+@logs.traced
 async def prediction_logged(request: Request) -> Response:
     """Sample what was predicted."""
     answer, status = await take_push(intake(), request.headers, await request.body())

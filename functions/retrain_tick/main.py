@@ -12,6 +12,7 @@ logs.set_up()
 
 
 @functions_framework.http
+@logs.traced
 def retrain_tick(request: flask.Request) -> flask.typing.ResponseReturnValue:
     """Look at every model, and ask for retrainings that are due."""
     return msgspec.to_builtins(use_case.retrain_tick(services()))

@@ -170,6 +170,13 @@ class ModelServer(Protocol):
     def observe(self, model: str) -> Endpoint | None:
         """The endpoint as it is now; None if there is none. Only versions able to answer are listed."""
 
+    def observe_many(self, models: Sequence[str]) -> dict[str, Endpoint]:
+        """The endpoints of these models, by model, in a few round trips however many they are: to show, not to decide.
+
+        A model without an endpoint is left out; so is, with a line in the log, one whose endpoint alone cannot be seen
+        (``observe`` says why). Raises Unavailable where nothing could be seen.
+        """
+
     def upload(self, version: ServedVersion) -> Operation | None:
         """Make the version known to the server; None if it is known already."""
 

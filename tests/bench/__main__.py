@@ -19,6 +19,7 @@ from tests.bench import (
     gate_rate,
     growth,
     ingest,
+    pages,
     prediction_rate,
     registry_size,
     report,
@@ -41,6 +42,7 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Row | Note]]] = {
     "report": report.run,
     "retraining": retraining.run,
     "service": service.run,
+    "pages": pages.run,
 }
 
 

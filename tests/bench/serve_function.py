@@ -8,8 +8,12 @@ import sys
 
 import functions_framework
 import uvicorn
+from a2wsgi import WSGIMiddleware
+from starlette.applications import Starlette
 
 if __name__ == "__main__":
     name, source, port = sys.argv[1:]
     app = functions_framework.create_app(target=name, source=source)
+    if not isinstance(app, Starlette):
+        app = WSGIMiddleware(app)
     uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", access_log=False)

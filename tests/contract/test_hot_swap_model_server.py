@@ -31,6 +31,7 @@ from tests.contract.test_model_server import (
     test_a_version_name_stands_for_one_content,
     test_an_old_etag_is_a_conflict_and_changes_nothing,
     test_deploy_makes_what_is_missing_and_lists_the_version_when_done,
+    test_many_are_seen_as_each_is_seen_alone,
     test_repeated_deploys_adopt_the_first,
     test_two_who_deploy_at_once_make_one_deployment,
     test_upload_is_none_once_known,
@@ -43,6 +44,7 @@ __all__ = [
     "test_a_version_name_stands_for_one_content",
     "test_an_old_etag_is_a_conflict_and_changes_nothing",
     "test_deploy_makes_what_is_missing_and_lists_the_version_when_done",
+    "test_many_are_seen_as_each_is_seen_alone",
     "test_repeated_deploys_adopt_the_first",
     "test_two_who_deploy_at_once_make_one_deployment",
     "test_upload_is_none_once_known",
@@ -100,6 +102,33 @@ def system(machines: ProcessModelServer, bucket: FolderBucket, tmp_path: Path) -
         loadable=lambda version: following(bucket, tmp_path / "bucket", version),
         broken=lambda version: tampered(bucket, tmp_path / "bucket", version),
     )
+
+
+def test_a_pointer_that_cannot_be_read_hides_no_other_model(
+    bucket: FolderBucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(ProcessModelServer(tmp_path / "serving.sqlite")) as processes:
+        server = HotSwapModelServer(processes, bucket, lambda _: None)
+        for model in ("churn", "fraud"):
+            scorecard = following(bucket, tmp_path / "bucket", "v1")
+            folder = f"{bucket.uri}/verified/{model}/v1"
+            operation = server.deploy(
+                ServedVersion(model, "v1", "d" * 64, "scorecard", folder, pointer=scorecard.pointer)
+            )
+            assert operation is not None
+            processes.report_answering(operation.name, 1)
+        seen = server.observe_many(["fraud", "churn"])
+        assert {model: [d.version for d in endpoint.deployed] for model, endpoint in seen.items()} == {
+            "churn": ["v1"],
+            "fraud": ["v1"],
+        }
+        pointer = tmp_path / "bucket" / pointer_name("churn")
+        pointer.unlink()
+        pointer.symlink_to(pointer)
+        with pytest.raises(Refused):
+            server.observe("churn")
+        assert server.observe_many(["fraud", "churn"]).keys() == {"fraud"}
+        assert "the pointer of churn cannot be read" in caplog.text
 
 
 def test_traffic_moves_as_a_whole_and_only_an_idle_version_is_undeployed(

@@ -29,6 +29,7 @@ def system(request: pytest.FixtureRequest) -> ModelServerSystem:
 
 def test_what_was_never_made_is_none(system: ModelServerSystem) -> None:
     assert system.server.observe("nobody") is None
+    assert system.server.observe_many(["nobody", "no-one"]) == system.server.observe_many([]) == {}
     assert system.server.undeploy("nobody", "v1") is None
     assert system.server.operation("no-such-operation") is None
 
@@ -65,6 +66,14 @@ def _watch(system: ModelServerSystem, operation: Operation) -> None:
         return now if now.done else None
 
     assert until(look, "the operation is done").error is None
+
+
+def test_many_are_seen_as_each_is_seen_alone(system: ModelServerSystem) -> None:
+    endpoint = bring_up(system.server, system.loadable("v1"))
+    system.server.set_traffic("fraud", {"v1": 100}, endpoint.etag)
+    seen = system.server.observe_many(["churn", "fraud", "nobody", "fraud"])
+    assert seen == {"fraud": observed(system.server)}
+    assert seen["fraud"].traffic == {"v1": 100}
 
 
 def test_repeated_deploys_adopt_the_first(system: ModelServerSystem) -> None:

@@ -318,6 +318,16 @@ def test_what_is_asked_of_vertex(vertex_server: VertexServer) -> None:
     assert deploy["deployedModel"]["dedicatedResources"]["machineSpec"] == {"machineType": "n1-standard-2"}
 
 
+def test_a_container_that_a_package_brings_runs_as_nobody_of_ours(vertex_server: VertexServer) -> None:
+    """Vertex AI's own account reads the artifacts of the version, and nothing else."""
+    own_image = msgspec.structs.replace(V2, image="europe-docker.pkg.dev/p/r/own@sha256:" + "1" * 64)
+    bring_up(vertex_adapter(vertex_server), V1, own_image)
+    accounts = [
+        one.body["deployedModel"].get("serviceAccount", "") for one in vertex_server.effects("endpoints.deployModel")
+    ]
+    assert accounts == ["serving@test-project.iam.gserviceaccount.com", ""]
+
+
 def test_a_container_that_calls_gemini_is_told_to_ask_vertex(vertex_server: VertexServer) -> None:
     bring_up(vertex_adapter(vertex_server), msgspec.structs.replace(V1, runtime="gemini"))
     (upload,) = vertex_server.effects("models.upload")
@@ -405,3 +415,69 @@ print([name for name in ("google.cloud.aiplatform", "numpy", "pandas", "vertexai
         [sys.executable, "-c", program, vertex_server.url], capture_output=True, text=True, check=False
     )
     assert (ran.stdout.strip(), ran.returncode) == ("[]", 0), ran.stderr
+
+
+def brought_up(server: VertexServer, *models: str) -> None:
+    """Endpoints of these models, as the adapter makes them, each with all traffic on a version of ours."""
+    adapter = vertex_adapter(server)
+    for model in models:
+        version = msgspec.structs.replace(V1, model=model)
+        adapter.set_traffic(model, {"v1": 100}, bring_up(adapter, version).etag)
+
+
+def copied(server: VertexServer, models: list[str]) -> None:
+    """More endpoints, each what ``fraud`` has but for its names."""
+    original = server.state.endpoints[endpoint_id("fraud")]
+    for model in models:
+        name = original["name"].replace(endpoint_id("fraud"), endpoint_id(model))
+        server.state.endpoints[endpoint_id(model)] = original | {
+            "name": name,
+            "labels": {"modeldrop-model": model},
+            "deployedModels": [],
+            "trafficSplit": {},
+        }
+
+
+def test_many_are_read_in_pages_and_only_ours(vertex_server: VertexServer) -> None:
+    server = vertex_adapter(vertex_server)
+    brought_up(vertex_server, "fraud", "churn")
+    models = [f"m{number}" for number in range(198)]
+    copied(vertex_server, models)
+    foreign = vertex_server.state.endpoints[endpoint_id("m0")]
+    vertex_server.state.endpoints["somebody-elses"] = foreign | {"labels": {}}
+    vertex_server.state.endpoints["in-our-name"] = foreign | {"name": "projects/1/locations/x/endpoints/in-our-name"}
+    assert server.observe_many(["nobody", "churn", "fraud", *models]).keys() == {"churn", "fraud", *models}
+    assert vertex_server.state.pages_read == [100, 100, 1]
+    vertex_server.state.pages_read.clear()
+    assert server.observe_many(["churn"]) == {"churn": server.observe("churn")}
+    assert vertex_server.state.pages_read == [100], "what is found needs no further page"
+
+
+def test_one_that_cannot_be_seen_does_not_hide_the_others(
+    vertex_server: VertexServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = vertex_adapter(vertex_server)
+    brought_up(vertex_server, "fraud", "churn", "spam")
+    vertex_server.state.endpoints[endpoint_id("churn")]["labels"] = {"modeldrop-model": "other"}
+    by_hand = {"id": "7", "model": "projects/1/locations/x/models/by-hand", "displayName": "v7"}
+    spam = vertex_server.state.endpoints[endpoint_id("spam")]
+    spam["deployedModels"].append(by_hand)
+    spam["trafficSplit"] = {"7": 100}
+    assert server.observe_many(["fraud", "churn", "spam"]) == {"fraud": server.observe("fraud")}
+    assert [record.getMessage()[:40] for record in caplog.records] == [
+        "the endpoint of churn cannot be seen: en",
+        "the endpoint of spam cannot be seen: 100",
+    ]
+
+
+@pytest.mark.parametrize("fault", [Fault("drop"), Fault("garble"), Fault("gateway"), Fault("status", "UNAVAILABLE")])
+def test_a_page_that_does_not_come_is_unavailable(vertex_server: VertexServer, fault: Fault) -> None:
+    server = vertex_adapter(vertex_server)
+    brought_up(vertex_server, "fraud")
+    copied(vertex_server, [f"m{number}" for number in range(100)])
+    vertex_server.before("endpoints.list", lambda: None)
+    vertex_server.before("endpoints.list", lambda: vertex_server.inject("endpoints.list", fault))
+    with pytest.raises(Unavailable):
+        server.observe_many(["m99"])
+    assert vertex_server.state.pages_read == [100], "it was the second page"
+    assert server.observe_many(["m99"]).keys() == {"m99"}

@@ -18,7 +18,7 @@ from modeldrop.wiring import Services
 READS: dict[type, frozenset[str]] = {
     DocumentStore: frozenset({"get", "get_many", "list"}),
     Bucket: frozenset({"uri", "stat", "read", "digest", "list"}),
-    ModelServer: frozenset({"observe", "operation"}),
+    ModelServer: frozenset({"observe", "observe_many", "operation"}),
     MetricSource: frozenset({"measure"}),
     Publisher: frozenset(),
     Secrets: frozenset({"read"}),

@@ -155,23 +155,39 @@ def test_without_a_server_it_says_so_in_one_line(arguments: tuple[str, ...]) -> 
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         run = _run(*arguments, "--url", url)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (3, "")
     assert run.stderr.startswith(f"modeldrop: {url} cannot be reached")
     assert run.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense", "http://[", "ftp://127.0.0.1", "http://\x1b[2J"])
-def test_an_address_that_is_none(url: str) -> None:
-    run = _run("status", "--url", url)
-    assert (run.returncode, run.stdout) == (1, "")
-    assert "cannot be reached" in run.stderr
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("nonsense", "is no address"),
+        ("http://[", "is no address"),
+        ("http://127.0.0.1:x", "is no address"),
+        ("ftp://127.0.0.1", "is no address"),
+        ("http://\x1b[2J", "is no address"),
+        ("https://me:secret@example.com", "no user"),
+        ("https://example.com/?q", "no ?"),
+        ("http://example.com", "not this machine"),
+        ("http://127.0.0.1.example.com", "not this machine"),
+    ],
+)
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_an_address_that_is_none(url: str, why: str, everywhere: bool) -> None:
+    run = _run("--url", url, "status") if everywhere else _run("status", "--url", url)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert why in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert "secret" not in run.stderr
     assert "\x1b" not in run.stderr
     assert "Traceback" not in run.stderr
 
 
 def test_a_server_that_is_not_ours(foreign_server: str) -> None:
     run = _run("status", "--url", foreign_server)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (3, "")
     assert "does not answer as modeldrop does" in run.stderr
 
 
@@ -182,7 +198,7 @@ def test_drop_says_when_the_server_goes_away(cloud: Cloud, tmp_path: Path) -> No
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         run = _run("drop", str(FLIGHTS / "v1"), "--data", str(tmp_path), "--url", url, "--wait")
-    assert (run.returncode, run.stdout) == (1, "dropped flights v1\n")
+    assert (run.returncode, run.stdout) == (3, "dropped flights v1\n")
     assert "cannot be reached" in run.stderr
     assert run.stderr.count("\n") == 1
 
@@ -192,8 +208,8 @@ def test_what_is_not_there_is_said_in_one_line(cloud: Cloud) -> None:
         (("versions", "nobody"), "there is no model nobody"),
         (("explain", "nobody", "v1"), "nobody has no version v1"),
         (("explain", "hostile", "v9"), "hostile has no version v9"),
-        (("versions", "a/../../b"), "not found"),
-        (("versions", "x?limit=1#"), "not found"),
+        (("versions", "a/../../b"), "nothing at this path"),
+        (("versions", "x?limit=1#"), "nothing at this path"),
     ):
         run = _run(*arguments, "--url", cloud.url)
         assert (run.returncode, run.stdout) == (1, ""), arguments
@@ -235,7 +251,7 @@ def test_drop_says_what_is_wrong_with_the_names(cloud: Cloud, tmp_path: Path) ->
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr.startswith("modeldrop: metadata.json:model: ")
     assert "metadata.json:version: " in run.stderr
-    assert all(character.isprintable() for character in run.stderr.removesuffix("\n"))
+    assert all(line.isprintable() for line in run.stderr.splitlines())
 
 
 def test_drop_refuses_what_is_no_folder_and_a_bucket_that_is_not_there(cloud: Cloud, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 def test_the_ready_line_names_an_address_of_this_machine_alone(cloud: Cloud) -> None:
     assert cloud.ready_line == f"modeldrop is ready at {cloud.url} (bucket: {cloud.data / 'bucket'})\n"
-    assert cloud.get("/")["name"] == "modeldrop"
+    assert cloud.get("/v1")["name"] == "modeldrop"
     cloud.drop_live(scorecard("alone", "v1"))
     listening = [
         connection.laddr.ip
@@ -201,7 +201,7 @@ def test_a_request_that_is_too_large_is_refused(cloud: Cloud) -> None:
     assert (declared.status_code, declared.headers["content-type"]) == (413, PROBLEM)
     undeclared = cloud.client.post("/functions/model_uploaded", content=pieces())
     assert (undeclared.status_code, undeclared.headers["content-type"]) == (413, PROBLEM)
-    assert cloud.get("/")["name"] == "modeldrop"
+    assert cloud.get("/v1")["name"] == "modeldrop"
 
 
 def test_a_port_or_a_folder_in_use_is_said_in_one_line(cloud: Cloud, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_port_or_a_folder_in_use_is_said_in_one_line(cloud: Cloud, tmp_path: P
             assert run.stdout == ""
             assert reason in run.stderr
             assert run.stderr.count("\n") == 1
-    assert cloud.get("/")["name"] == "modeldrop"
+    assert cloud.get("/v1")["name"] == "modeldrop"
 
 
 def test_data_survive_a_restart_and_what_came_meanwhile_is_taken(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import functions_framework
 import pytest
 
+from modeldrop.cli.tables.models import tick_warnings
+from modeldrop.cli.tables.retraining import proposal_lines
 from modeldrop.domain.news import News
 from modeldrop.domain.retraining.episode import Episode, Run, TimeRange, TrainingRequest, episode_id
 from modeldrop.domain.retraining.state import RaisedAlarm, RetrainingState
@@ -17,12 +19,8 @@ from modeldrop.records.heartbeats import Heartbeat, Heartbeats
 from modeldrop.records.outbox import Delivery, Outbox, dispatch, into_log, outgoing
 from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
 from modeldrop.records.retraining import Retraining, new_episode
-from modeldrop.settings import Settings
-from modeldrop.web.commands import Request, carry_out
-from modeldrop.web.problem import Problem
-from modeldrop.web.retraining import MOST_WAITING
-from modeldrop.web.terminal import proposal_lines, tick_warnings
-from modeldrop.wiring import Services, services
+from modeldrop.web.reading.operations import MOST_WAITING
+from modeldrop.wiring import services
 from tests.functions.test_api import SOURCE
 from tests.handlers.control import FAST, MODEL, Control
 
@@ -167,13 +165,6 @@ def test_bodies_that_are_none(client: Any, body: bytes) -> None:
     answer = client.post(f"/v1/models/{MODEL}:retrain", data=body, content_type="application/json")
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
     assert client.get(f"/v1/models/{MODEL}/retraining").json["episodes"] == []
-
-
-@pytest.mark.parametrize(("who", "status"), [("ada", None), ("bob", 403), (None, 401)])
-def test_retraining_is_for_operators(control: Control, who: str | None, status: int | None) -> None:
-    settings = Settings(backend="local", data=control.data, auth="iam", operators="ada", approvers="bob")
-    reply = carry_out(Services(settings), MODEL, "retrain", Request("application/json", b"{}", who))
-    assert (reply.status if isinstance(reply, Problem) else None) == status
 
 
 # --- deliveries ------------------------------------------------------------------------------------------------

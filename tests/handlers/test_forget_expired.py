@@ -169,7 +169,7 @@ def test_a_quarantine_is_gone_through_once_around(full: Control) -> None:
         full.clock.forward(1e-3)
         assert forget_expired(services, MODEL) == 0
     pages_each = 5 + (begin - 100) // EVENTS_AT_ONCE + 2  # windows, reports and news; two that are not full
-    assert store.calls == {"list": store.calls["list"]}
+    assert store.calls == {"list": store.calls["list"], "get": 5}  # of what is noted of reports, once a call
     assert store.calls["list"] <= 5 * pages_each
 
 

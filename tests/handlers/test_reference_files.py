@@ -225,7 +225,8 @@ def test_a_report_says_what_is_wrong_and_the_tick_goes_on(control: Control, name
     assert (made.verdict, made.reference.kind, made.rows) == ("insufficient_data", "package", 300)
     assert made.reference.file == f"models/{MODEL}/v1/reference.{ending}"
     assert reason.lower() in str(made.reference.problems[0]).lower()
-    assert Reports(control.services.documents).latest_drift(MODEL, "v1") == made
+    stored = Reports(control.services.documents).drift(MODEL, "v1", made.window)
+    assert stored is not None and stored.value == made
 
 
 def test_a_file_too_large_is_not_downloaded(control: Control) -> None:

@@ -12,8 +12,9 @@ and is found finished after ``state.operation_polls`` of these. What is to go ot
     server.before("endpoints.patch", action)                                    something happens just before it
     server.move_job("fraud-20260102030405-3", "RUNNING")                        a pipeline job goes on
 
-``server.effects(call)`` tells which calls were accepted. Calls are named ``models.upload|get|delete``,
-``endpoints.create|get|patch|deployModel|undeployModel``, ``pipelineJobs.create|get`` and ``operations.get``.
+``server.effects(call)`` tells which calls were accepted, ``server.state.pages_read`` how many endpoints each page of a
+list had. Calls are named ``models.upload|get|delete``, ``endpoints.create|get|list|patch|deployModel|undeployModel``,
+``pipelineJobs.create|get`` and ``operations.get``.
 """
 
 import json
@@ -29,6 +30,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.servers.http_listener import HttpListener
+from tests.servers.vertex_listing import list_endpoints
 from tests.servers.vertex_pipelines import create_job, get_job, move_job
 from tests.servers.vertex_state import HTTP_CODES, ApiError, Effect, Json, Plan, VertexState
 
@@ -72,6 +74,7 @@ _ROUTES: tuple[tuple[str, str, str, Action], ...] = (
         "endpoints.create",
         lambda s, r: s.create_endpoint(r.query.get("endpointId", r.query.get("endpoint_id", "")), r.body),
     ),
+    ("GET", r"endpoints", "endpoints.list", lambda s, r: list_endpoints(s, r.query)),
     ("GET", r"endpoints/(?P<id>[^/:]+)", "endpoints.get", lambda s, r: s.get_endpoint(r.path["id"])),
     (
         "PATCH",

@@ -124,6 +124,8 @@ class VertexState:
     pipeline_jobs: dict[str, Json] = field(default_factory=dict)
     operations: dict[str, Running] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
+    pages_read: list[int] = field(default_factory=list)
+    """How many resources each page had that was answered."""
     plans: defaultdict[str, deque[Plan]] = field(default_factory=lambda: defaultdict(deque))
     _count: int = 0
     _lock: Lock = field(default_factory=Lock)

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from modeldrop.adapters.gcp.firestore_documents import DATA_FIELD, EXPIRY_FIELD
+from modeldrop.domain.audit_chain import AuditEntry
 from modeldrop.domain.news import News
 from modeldrop.domain.retraining.episode import Episode, TrainingRequest, episode_id
 from modeldrop.domain.retraining.state import RetrainingState
@@ -25,6 +26,7 @@ from modeldrop.handlers.reports.report_quality import report_quality
 from modeldrop.handlers.rollouts.roll_back import roll_back
 from modeldrop.ports import DocumentStore
 from modeldrop.records import registry
+from modeldrop.records.audit import AuditTrail
 from modeldrop.records.heartbeats import Heartbeat, Heartbeats
 from modeldrop.records.outbox import Outbox, dispatch, into_log, numbered_dispatch
 from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
@@ -97,8 +99,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bool]:
 
 
 def _of_ticks(documents: DocumentStore) -> None:
-    """A tick that ran, a retraining that is asked for, a threshold that is proposed, and news that are told."""
+    """A tick that ran, a call, a retraining that is asked for, a threshold that is proposed, and news that are told."""
     Heartbeats(documents).beat(Heartbeat("health_tick", NOW, 0.1, "ok", 1, 0, 60.0))
+    AuditTrail(documents).append(AuditEntry(0, NOW, "ada", "POST /", "asked", 0, "", None, "k", "", ""))
     retraining, outbox = Retraining(documents), Outbox(documents)
     asked = TrainingRequest(episode_id(MODEL, 1, NOW), MODEL, "v1", "manual", None, None)
     episode = Episode(asked, "", "ada", NOW, NOW + timedelta(days=1), "nowhere")

@@ -20,8 +20,8 @@ from modeldrop.cli import app
 from modeldrop.domain.versions import Decision
 from modeldrop.errors import Unavailable
 from modeldrop.handlers.packages.judge_file import judge_file, measure_of_answer
-from modeldrop.web.api import answer
 from modeldrop.web.problem import Problem
+from modeldrop.web.reading import read
 from tests.handlers.control import FAST, MODEL, Control, metadata
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -59,7 +59,7 @@ def url(control: Control) -> Iterator[str]:
 
     @Request.application
     def serve(request: Request) -> Response:
-        found = answer(services, request.method, request.path.removeprefix("/forged"), request.args)
+        found = read(services, request.path.removeprefix("/forged"), **request.args.to_dict())
         if isinstance(found, Problem):
             return Response(json.dumps({"detail": found.detail}), found.status, mimetype="application/json")
         if request.path.startswith("/forged"):

@@ -10,6 +10,12 @@ from modeldrop.settings import SERVING_VARIABLES, Settings, read_serving_setting
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 GCP = {"MODELDROP_BACKEND": "gcp", "MODELDROP_PROJECT": "p", "MODELDROP_BUCKET": "b", "MODELDROP_AUTH": "iam"}
+JWT = GCP | {
+    "MODELDROP_AUTH": "jwt",
+    "MODELDROP_JWT_ISSUER": "https://issuer.example.com",
+    "MODELDROP_JWT_AUDIENCE": "/projects/1/global/backendServices/2",
+    "MODELDROP_JWT_JWKS": "https://issuer.example.com/keys",
+}
 FROM = "drop@example.com"
 
 
@@ -48,12 +54,42 @@ def test_a_whole_one_for_the_cloud() -> None:
         (GCP | {"MODELDROP_HEALTH_TICK_SECONDS": "0"}, ["MODELDROP_HEALTH_TICK_SECONDS"]),
         (GCP | {"MODELDROP_OUTBOX_TICK_SECONDS": "nan"}, ["MODELDROP_OUTBOX_TICK_SECONDS"]),
         (GCP | {"MODELDROP_RETRAIN_TICK_SECONDS": "-1"}, ["MODELDROP_RETRAIN_TICK_SECONDS"]),
+        (
+            GCP | {"MODELDROP_AUTH": "jwt"},
+            ["MODELDROP_JWT_ISSUER", "MODELDROP_JWT_AUDIENCE", "MODELDROP_JWT_JWKS is required"],
+        ),
+        (JWT | {"MODELDROP_AUTH": "iam"}, ["MODELDROP_JWT_ISSUER is for MODELDROP_AUTH=jwt alone"]),
+        (GCP | {"MODELDROP_JWT_HEADER": "X-Token"}, ["MODELDROP_JWT_HEADER is for MODELDROP_AUTH=jwt alone"]),
+        (JWT | {"MODELDROP_JWT_JWKS": "http://issuer.example.com/keys"}, ["MODELDROP_JWT_JWKS"]),
+        (JWT | {"MODELDROP_JWT_JWKS": "http://localhost.example.com/keys"}, ["MODELDROP_JWT_JWKS"]),
+        (JWT | {"MODELDROP_JWT_AUDIENCE": "two words"}, ["MODELDROP_JWT_AUDIENCE"]),
+        (JWT | {"MODELDROP_JWT_ALGORITHMS": "HS256"}, ["MODELDROP_JWT_ALGORITHMS"]),
+        (JWT | {"MODELDROP_JWT_ALGORITHMS": "RS256,none"}, ["MODELDROP_JWT_ALGORITHMS"]),
+        (JWT | {"MODELDROP_JWT_ALGORITHMS": ","}, ["MODELDROP_JWT_ALGORITHMS"]),
+        (JWT | {"MODELDROP_JWT_HEADER": "X Token"}, ["MODELDROP_JWT_HEADER"]),
+        (GCP | {"MODELDROP_OPERATORS": "ada@example.com bob@example.com"}, ["MODELDROP_OPERATORS"]),
+        (GCP | {"MODELDROP_APPROVERS": "ada@ex@ample.com"}, ["MODELDROP_APPROVERS"]),
+        (GCP | {"MODELDROP_VIEWERS": "*@example.com"}, ["MODELDROP_VIEWERS"]),
     ],
 )
 def test_everything_wrong_is_named(environment: dict[str, str], named: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_settings(environment)
     assert all(name in str(caught.value) for name in named)
+
+
+def test_those_that_say_who_calls() -> None:
+    named = {
+        "MODELDROP_JWT_ALGORITHMS": "ES256, EdDSA",
+        "MODELDROP_JWT_HEADER": "X-Goog-IAP-JWT-Assertion",
+        "MODELDROP_VIEWERS": "*",
+        "MODELDROP_OPERATORS": "ada@example.com, @example.org,",
+        "MODELDROP_APPROVERS": "104857600",
+    }
+    settings = read_settings(JWT | named)
+    assert (settings.auth, settings.jwt_algorithms, settings.viewers) == ("jwt", "ES256, EdDSA", "*")
+    plain = {"MODELDROP_JWT_JWKS": "http://127.0.0.1:8080/keys"}
+    assert read_settings(JWT | plain).jwt_header == "Authorization"
 
 
 def test_those_that_tell_people() -> None:

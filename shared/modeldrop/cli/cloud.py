@@ -1,12 +1,17 @@
-"""Commands for the embedded cloud, and to call functions by hand."""
+"""Commands for the embedded cloud."""
 
+import os
 import sys
-from pathlib import Path
+import webbrowser
 from typing import Annotated
 
 import typer
 
-from modeldrop.cli.calling import DEFAULT_DATA, DEFAULT_URL, NOT_DONE, Data, Url, fail, request
+from modeldrop.cli.calling import address_of
+from modeldrop.cli.completing import model_names
+from modeldrop.cli.control_plane import DEFAULT_URL
+from modeldrop.cli.ending import warn
+from modeldrop.cli.options import DEFAULT_DATA, Data, Url
 
 app = typer.Typer()
 
@@ -22,10 +27,11 @@ def up(
     ] = False,
 ) -> None:
     """Run the embedded cloud until Ctrl-C."""
-    from modeldrop.localcloud.cloud import CloudOptions, functions_folder, run
+    from modeldrop.localcloud.cloud import EMULATED_PROJECT, CloudOptions, functions_folder, run
 
     def announce(url: str) -> None:
-        ends = "; registry and topics are in the emulators and end with them" if emulators else ""
+        where = f"PUBSUB_EMULATOR_HOST={os.environ.get('PUBSUB_EMULATOR_HOST')} GOOGLE_CLOUD_PROJECT={EMULATED_PROJECT}"
+        ends = f"; registry and topics are in the emulators and end with them: {where}" if emulators else ""
         typer.echo(f"modeldrop is ready at {url} (bucket: {data / 'bucket'}{ends})")
         sys.stdout.flush()
 
@@ -40,41 +46,16 @@ def demo() -> None:
     play()
 
 
-@app.command()
-def drop(
-    path: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="Folder with metadata.json beside its files.")
-    ],
-    data: Data = DEFAULT_DATA,
-    url: Url = DEFAULT_URL,
-    wait: Annotated[bool, typer.Option(help="Follow the version until it is live, rejected or failed.")] = False,
-) -> None:
-    """Copy a package into the bucket, its metadata last. Where the bucket is Cloud Storage, use gcloud storage cp."""
-    from modeldrop.localcloud.dropping import drop_package, follow
-    from modeldrop.web.terminal import plain
-
-    model, version = drop_package(path, data / "bucket")
-    typer.echo(f"dropped {model} {version}")
-    if wait and not follow(url, model, version, lambda line: typer.echo(plain(line))):
-        sys.exit(NOT_DONE)
-
-
-@app.command()
-def call(
-    function: str,
-    data: Annotated[str | None, typer.Option(help="JSON body, for HTTP functions.")] = None,
-    cloud_event: Annotated[str | None, typer.Option(help="CloudEvent as JSON, for event functions.")] = None,
+@app.command(name="open")
+def open_dashboard(
+    model: Annotated[
+        str | None, typer.Argument(help="Its page; without it, all models.", autocompletion=model_names)
+    ] = None,
+    only_print: Annotated[bool, typer.Option("--print", help="Print the address, open nothing.")] = False,
     url: Url = DEFAULT_URL,
 ) -> None:
-    """Call a function by hand, as ``gcloud functions call`` does."""
-    from modeldrop.web.terminal import plain
-
-    if data is not None and cloud_event is not None:
-        fail("--data and --cloud-event exclude each other")
-    media_type = "application/cloudevents+json" if cloud_event is not None else "application/json"
-    text = (cloud_event if cloud_event is not None else data) or "{}"
-    body = text.encode(errors="surrogateescape")  # the bytes as they were typed
-    response = request("POST", url, ("functions", function), content=body, headers={"content-type": media_type})
-    typer.echo(plain(response.text))
-    if response.is_error:
-        sys.exit(NOT_DONE)
+    """Open the dashboard in the browser, and print its address."""
+    address = address_of(url, "models", model) if model else f"{url}/"
+    typer.echo(address)
+    if not only_print and not webbrowser.open(address):
+        warn("there is no browser to open it with")

@@ -1,39 +1,71 @@
-"""Commands about models: what there is, why, and what should happen."""
+"""Commands about models: what there is, and why."""
 
 import sys
 from typing import Annotated, Any
 
 import typer
 
-from modeldrop.cli.calling import DEFAULT_URL, NOT_DONE, AsJson, Url, answer, get, request
+from modeldrop.cli.calling import FOREIGN, get, pages
+from modeldrop.cli.completing import model_names, version_names
+from modeldrop.cli.control_plane import DEFAULT_URL
+from modeldrop.cli.ending import NOT_DONE, fail, warn
+from modeldrop.cli.options import AsJson, Everything, Limit, Model, Trend, Url, Version
+from modeldrop.errors import Unavailable
 
 app = typer.Typer()
 
 
 @app.command()
-def status(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def status(
+    model: Annotated[str | None, typer.Argument(help="One model; without it, all.", autocompletion=model_names)] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every other second, until Ctrl-C.")] = False,
+    limit: Limit = None,
+    everything: Everything = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
     """Models, what serves, and what is under way; a word on standard error where ticks fail."""
-    from modeldrop.web.terminal import models_table, plain, show, tick_warnings
+    from modeldrop.cli.tables.drawing import drawn, show
+    from modeldrop.cli.tables.models import model_table, models_table, tick_warnings
+    from modeldrop.cli.watching import watched
 
-    found = get(url, "v1", "models")
-    show(found, models_table, as_json)
-    if not as_json:
+    def look() -> dict[str, Any]:
+        if model is not None:
+            return get(url, "v1", "models", model)
+        return pages(url, "models", "v1", "models", everything=everything, **_page(limit))
+
+    table = models_table if model is None else model_table
+    if watch:
+        if as_json:
+            fail("--watch and --json exclude each other")
+        return watched(lambda: drawn(look(), table))
+    found = look()
+    show(found, table, as_json)
+    if model is None and not as_json:
+        _tell_of_more(found)
         for line in tick_warnings(found):
-            typer.secho(plain(line), err=True, fg=typer.colors.YELLOW)
+            warn(line)
 
 
 @app.command()
-def versions(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def versions(
+    model: Model, limit: Limit = None, everything: Everything = False, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
     """Versions of a model, the newest first."""
-    from modeldrop.web.terminal import show, versions_table
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.models import versions_table
 
-    show(get(url, "v1", "models", model, "versions"), versions_table, as_json)
+    path = ("v1", "models", model, "versions")
+    found = pages(url, "versions", *path, everything=everything, **_page(limit))
+    show(found, versions_table, as_json)
+    _tell_of_more(found, as_json)
 
 
 @app.command()
-def health(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def health(model: Model, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """How the version that serves is doing; ends with 1 if it is unhealthy."""
-    from modeldrop.web.terminal import health_table, show
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.models import health_table
 
     found = get(url, "v1", "models", model, "health")
     show(found, health_table, as_json)
@@ -42,170 +74,154 @@ def health(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rollouts(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """The latest rollout, step by step, with what was measured."""
-    from modeldrop.web.terminal import rollout_table, show
+def rollouts(
+    model: Model,
+    rollout: Annotated[str | None, typer.Argument(help="Id of one; without it, the latest.")] = None,
+    limit: Limit = None,
+    everything: Annotated[bool, typer.Option("--all", help="A list of all there were, a line each.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """A rollout, step by step, with what was measured: the latest, or the one asked for."""
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.rollouts import one_rollout_table, rollout_table, rollouts_table
 
-    show(get(url, "v1", "models", model, "rollouts"), rollout_table, as_json)
+    path = ("v1", "models", model, "rollouts")
+    if rollout is not None:
+        return show(get(url, *path, rollout), one_rollout_table, as_json)
+    found = pages(url, "rollouts", *path, everything=everything, **_page(limit))
+    is_list = everything or limit is not None
+    show(found, rollouts_table if is_list else rollout_table, as_json)
+    if is_list:
+        _tell_of_more(found, as_json)
 
 
 @app.command()
 def drift(
-    model: str,
-    version: Annotated[str | None, typer.Option(help="Left out: the one in production.")] = None,
+    model: Model,
+    version: Annotated[
+        str | None, typer.Option(help="Left out: the one in production.", autocompletion=version_names)
+    ] = None,
     window: Annotated[str | None, typer.Option(help="ISO 8601 time a window began; left out: the latest.")] = None,
+    trend: Trend = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """How far a version's live inputs and predictions are from its reference; ends with 1 if they have drifted."""
-    from modeldrop.web.terminal import drift_table, show
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.reports import drift_table, drift_trend_table
 
-    query: dict[str, Any] = {k: v for k, v in (("version", version), ("window", window)) if v is not None}
-    found = get(url, "v1", "models", model, "drift", **query)
-    show(found, drift_table, as_json)
-    if found.get("verdict") == "drifted":
+    if trend and window is not None:
+        fail("--trend and --window exclude each other")
+    asked = (("version", version), ("window", window))
+    query: dict[str, Any] = {name: value for name, value in asked if value is not None}
+    path = ("v1", "models", model, "drift", *(["windows"] if trend else []))
+    found = get(url, *path, **query)
+    try:
+        has_drifted = any(one["verdict"] == "drifted" for one in (found["windows"][:1] if trend else [found]))
+    except (KeyError, TypeError):
+        raise Unavailable(f"{url} {FOREIGN}") from None
+    show(found, drift_trend_table if trend else drift_table, as_json)
+    if has_drifted:
         sys.exit(NOT_DONE)
 
 
 @app.command()
-def quality(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def quality(model: Model, trend: Trend = False, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """How well versions predict, by the labels that have come."""
-    from modeldrop.web.terminal import quality_table, show
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.reports import quality_table, quality_trend_table
 
-    show(get(url, "v1", "models", model, "quality"), quality_table, as_json)
+    path = ("v1", "models", model, "quality", *(["windows"] if trend else []))
+    show(get(url, *path), quality_trend_table if trend else quality_table, as_json)
 
 
 @app.command()
-def retraining(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def retraining(
+    model: Model, limit: Limit = None, everything: Everything = False, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
     """Retrainings that were asked for and what came of them, what is remembered of drift, and proposed thresholds."""
-    from modeldrop.web.terminal import plain, proposal_lines, retraining_table, show
+    from modeldrop.cli.tables.drawing import plain, show
+    from modeldrop.cli.tables.retraining import proposal_lines, retraining_table
 
-    found = get(url, "v1", "models", model, "retraining")
+    path = ("v1", "models", model, "retraining")
+    found = pages(url, "episodes", *path, everything=everything, **_page(limit))
     show(found, retraining_table, as_json)
-    if not as_json:
-        for line in proposal_lines(found):
-            typer.echo(plain(line))
+    for line in [] if as_json else proposal_lines(found):
+        print(plain(line))
+    _tell_of_more(found, as_json)
 
 
 @app.command()
-def deliveries(model: str, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def deliveries(
+    model: Model, limit: Limit = None, everything: Everything = False, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
     """News of a model and whom they reached, those still to be told first."""
-    from modeldrop.web.terminal import deliveries_table, show
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.retraining import deliveries_table
 
-    show(get(url, "v1", "models", model, "deliveries"), deliveries_table, as_json)
+    path = ("v1", "models", model, "deliveries")
+    found = pages(url, "deliveries", *path, everything=everything, **_page(limit))
+    show(found, deliveries_table, as_json)
+    _tell_of_more(found, as_json)
 
 
 @app.command()
 def explain(
-    model: str,
-    version: str,
+    model: Model,
+    version: Version,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
     replay: Annotated[bool, typer.Option("--replay", help="Make the decision again; 1 if it differs.")] = False,
 ) -> None:
     """Why a version was approved, held or rejected."""
-    from modeldrop.web.terminal import decision_table, plain, show
-
     found = get(url, "v1", "models", model, "versions", version, "explain")
-    if not replay:
-        return show(found, decision_table, as_json)
+    if replay:
+        return _explain_again(found, as_json)
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.models import decision_table
+
+    show(found, decision_table, as_json)
+
+
+def _explain_again(found: dict[str, Any], as_json: bool) -> None:
+    from modeldrop.cli.tables.drawing import plain, show
+    from modeldrop.cli.tables.models import decision_table
     from modeldrop.handlers.packages.judge_file import replayed
 
     result = replayed(found)
     show(found | {"replay": {"agrees": result.agrees, "says": result.says}}, decision_table, as_json)
     if not as_json:
-        typer.echo(plain(f"replay: {result.says}"))
+        print(plain(f"replay: {result.says}"))
     if not result.agrees:
         sys.exit(NOT_DONE)
 
 
 @app.command()
 def history(
-    model: str,
+    model: Model,
     at: Annotated[str | None, typer.Option(help="ISO 8601 time: what served then.")] = None,
+    limit: Limit = None,
+    everything: Everything = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """What happened to a model and by whose word; or what served at a time."""
-    from modeldrop.web.terminal import history_table, served_table, show
+    from modeldrop.cli.tables.drawing import show
+    from modeldrop.cli.tables.rollouts import history_table, served_table
 
     path = ("v1", "models", model, "history")
-    if at is None:
-        show(get(url, *path), history_table, as_json)
-    else:
-        show(get(url, *path, at=at), served_table, as_json)
+    if at is not None:
+        return show(get(url, *path, at=at), served_table, as_json)
+    found = pages(url, "history", *path, everything=everything, **_page(limit))
+    show(found, history_table, as_json)
+    _tell_of_more(found, as_json)
 
 
-@app.command()
-def promote(
-    model: str,
-    version: str,
-    force: Annotated[bool, typer.Option("--force", help="Do not ask the gate. Stands in the history.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Make a version the champion from now on."""
-    _command(url, model, "promote", {"version": version, "force": force})
+def _page(limit: int | None) -> dict[str, int]:
+    return {} if limit is None else {"limit": limit}
 
 
-@app.command()
-def rollback(
-    model: str,
-    to: Annotated[str | None, typer.Option(help="The version to serve again; without it, the one before.")] = None,
-    why: Annotated[str, typer.Option(help="Stands in the history.")] = "",
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Take back what serves or rolls out, and serve an earlier version again at once."""
-    _command(url, model, "rollback", {"to": to, "why": why})
-
-
-@app.command()
-def pause(model: str, url: Url = DEFAULT_URL) -> None:
-    """Nothing goes forward until it is resumed; a canary that fails is still taken back."""
-    _command(url, model, "pause", {})
-
-
-@app.command()
-def resume(model: str, url: Url = DEFAULT_URL) -> None:
-    """Go on after a pause, or after a rollout was held."""
-    _command(url, model, "resume", {})
-
-
-@app.command()
-def retrain(
-    model: str,
-    why: Annotated[str, typer.Option(help="Stands in the episode.")] = "",
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Ask for a retraining now, at the target of the model's policy."""
-    _command(url, model, "retrain", {"why": why})
-
-
-@app.command()
-def replay(url: Url = DEFAULT_URL) -> None:
-    """Put quarantined prediction events back: after a fix, or once their version is registered."""
-    totals: dict[str, int] = {}
-    after: str | None = None
-    while True:
-        found = answer(url, request("POST", url, ("v1", "quarantine:replay"), json={"after": after}))
-        after = found.pop("next", None)
-        totals = {name: totals.get(name, 0) + count for name, count in found.items()}
-        said = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in totals.items())
-        typer.echo(said if after is None else f"{said} …", err=after is not None)
-        if after is None:
-            return
-
-
-@app.command()
-def approve(model: str, version: str, url: Url = DEFAULT_URL) -> None:
-    """Let a version pass that waits for approval."""
-    _command(url, model, "approve", {"version": version})
-
-
-def _command(url: str, model: str, command: str, body: dict[str, Any]) -> None:
-    """Send a command and print the reply; a refused one ends with 1."""
-    from modeldrop.web.terminal import plain
-
-    reply = answer(url, request("POST", url, ("v1", "models", f"{model}:{command}"), json=body))
-    typer.echo(plain(f"{reply.get('status')}: {reply.get('reason')}"))
-    if reply.get("status") != "accepted":
-        sys.exit(NOT_DONE)
+def _tell_of_more(found: dict[str, Any], as_json: bool = False) -> None:
+    if found.get("next") is not None and not as_json:
+        warn("there are more: --all shows them")

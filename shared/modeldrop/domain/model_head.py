@@ -64,6 +64,7 @@ class ModelHead(msgspec.Struct, frozen=True):
     untidy_until: datetime | None = None  # until then a deployment may come up whose operation nobody knows
     last_key: str = ""  # of the last version in the fold's order
     last_standing: Standing = Standing()  # the fold's standing after it: what the next version is judged by
+    history_hash: str = ""  # of the last entry of the history: the next one is chained to it
 
     @property
     def is_settled(self) -> bool:

@@ -10,7 +10,7 @@ def asked_of(request: flask.Request) -> Asked:
     return Asked(
         request.method,
         request.path,
-        request.args,
+        {name: ",".join(texts) for name, texts in request.args.lists()},
         request.headers,
         request.stream,
         request.environ.get("SERVER_NAME", ""),

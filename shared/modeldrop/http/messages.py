@@ -27,6 +27,7 @@ class Asked:
     method: str
     path: str
     query: Mapping[str, str]
+    """What is given several times is joined by commas, so that nobody takes one and leaves the others."""
     headers: RequestHeaders
     stream: IO[bytes]
     """The body."""
@@ -45,6 +46,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = JSON
     afterwards: Callable[[], None] | None = None
+    said: str = ""
+    """What came of it in plain words, for the audit trail, where the body is a page."""
 
 
 def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Reply:

@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -12,6 +13,7 @@ import msgspec
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -20,7 +22,10 @@ from starlette.routing import Route
 from modeldrop.domain.messages import check_message
 from modeldrop.errors import FieldProblem, InvalidInput, ModeldropError, NotFound, TooLarge
 from modeldrop.events import strict_json
+from modeldrop.http.messages import Asked
 from modeldrop.ports import Publisher
+from modeldrop.settings import Settings
+from modeldrop.web import same_origin
 from modeldrop.web.problem import MEDIA_TYPE, Problem, bad_request, not_found
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +37,7 @@ MOST_MESSAGES = 1_000
 REQUEST_LIMIT_BYTES = 32 << 20  # as Cloud Run
 THREADS_PER_FUNCTION = 8
 _FUNCTION_PATH = re.compile(r"/functions/([^/]+)(/.*)?")
+_API = "api"  # also has every path that is nobody else's
 _OWN_PROCESS = "predict"  # runs in the workers behind the endpoints
 
 
@@ -74,14 +80,17 @@ class Front:
         """One ASGI connection."""
         if scope["type"] != "http":
             await self._own(scope, receive, send)
-        elif _length(scope) > REQUEST_LIMIT_BYTES:
+            return
+        is_own, match = self._own_paths.fullmatch(scope["path"]), _FUNCTION_PATH.fullmatch(scope["path"])
+        name, path = (match[1], match[2] or "/") if match else (_API, scope["path"])
+        if _length(scope) > REQUEST_LIMIT_BYTES:
             await _respond(_TOO_LARGE, scope, receive, send)
-        elif self._own_paths.fullmatch(scope["path"]):
+        elif (is_own or name != _API) and (refusal := _refusal(scope)) is not None:
+            await refusal(scope, receive, send)
+        elif is_own:
             await self._own(scope, receive, send)
-        elif match := _FUNCTION_PATH.fullmatch(scope["path"]):
-            await self._call_function(match[1], match[2] or "/", scope, receive, send)
         else:
-            await self._call_function("api", scope["path"], scope, receive, send)
+            await self._call_function(name, path, scope, receive, send)
 
     async def _call_function(self, name: str, path: str, scope: Scope, receive: Any, send: Any) -> None:
         app = self._functions.get(name)
@@ -90,13 +99,30 @@ class Front:
             await _respond(problem, scope, receive, send)
             return
         if _has_no_length(scope):
-            received = await _read_ahead(receive)
-            if received is None:
+            try:
+                receive = await _read_ahead(receive)
+            except TooLarge:
                 await _respond(_TOO_LARGE, scope, receive, send)
                 return
-            receive = received
+            except ClientDisconnect:
+                return  # what it would have asked is not known
         # As in the cloud, a function sees the path behind its own name.
         await app({**scope, "path": path, "raw_path": path.encode(), "root_path": ""}, receive, send)
+
+
+def _refusal(scope: Scope) -> Response | None:
+    """What pages of other sites are told, as nobody has to log in here. The API looks at that itself.
+
+    Programs may call this machine what they like (``host.docker.internal``); what they send has neither field.
+    """
+    headers = Headers(scope=scope)
+    is_of_a_page = bool(headers.get("sec-fetch-site", "") or headers.get("origin", ""))
+    asked = Asked(scope["method"], scope["path"], {}, headers, BytesIO(), "", "")
+    refusal = same_origin.refusal(Settings("local"), asked, changing=True) if is_of_a_page else None
+    if refusal is None:
+        return None
+    assert isinstance(refusal.body, bytes)
+    return Response(refusal.body, refusal.status, media_type=refusal.content_type)
 
 
 _TOO_LARGE = Problem(413, "Too large", f"at most {REQUEST_LIMIT_BYTES} bytes")
@@ -106,15 +132,17 @@ def _has_no_length(scope: Scope) -> bool:
     return any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
-async def _read_ahead(receive: Receive) -> Receive | None:
-    """A request sent in chunks, received before it is passed on; None if it is too large."""
+async def _read_ahead(receive: Receive) -> Receive:
+    """A request sent in chunks, received before it is passed on. Raises TooLarge, ClientDisconnect."""
     messages: list[Any] = []
     size = 0
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
+        if messages[-1]["type"] == "http.disconnect":
+            raise ClientDisconnect
         size += len(messages[-1].get("body", b""))
         if size > REQUEST_LIMIT_BYTES:
-            return None
+            raise TooLarge(f"at most {REQUEST_LIMIT_BYTES} bytes")
     following = iter(messages)
 
     async def replay() -> Any:
@@ -141,7 +169,7 @@ def _problem(problem: Problem) -> Response:
 
 def _length(scope: Scope) -> int:
     text = dict(scope["headers"]).get(b"content-length", b"0")
-    return int(text) if text.isdigit() and len(text) < 12 else 0
+    return int(text.lstrip(b"0")[:12] or b"0") if text.isdigit() else 0
 
 
 class _Message(msgspec.Struct, frozen=True):

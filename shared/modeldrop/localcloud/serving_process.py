@@ -32,7 +32,10 @@ _INHERITED = frozenset(
         *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
         # … and what stands around the runtime by ours. Callers and pointers are the cloud's business.
-        *map(variable, ("predictions_target", "response_cache_seconds", "response_cache_bytes", "log_level")),
+        *map(
+            variable,
+            ("predictions_target", "response_cache_seconds", "response_cache_bytes", "response_cache_url", "log_level"),
+        ),
     }
 )
 _INHERITED_PREFIX = "GOOGLE_"

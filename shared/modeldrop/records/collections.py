@@ -34,7 +34,7 @@ DECISIONS: Final[Mapping[str, Any]] = MappingProxyType(
 """Of a model: what was decided. The head changes with them."""
 POLICIES: Final = "policies"
 """What models are judged by: there before them, so that nobody judges a model by the defaults."""
-SHARED: Final = ("quarantine", "outbox", "training")
+SHARED: Final = ("quarantine", "outbox", "training", "audit")
 """Beside the models."""
 NOT_STATE: Final = ("heartbeats", "unknown")
 """When ticks ran, and what was counted and passed over, says nothing of another place."""

@@ -7,7 +7,7 @@
 | ``models/{model}/versions/{time}~!{number}`` | Command: an operator's word, in the same order |
 | ``models/{model}/names/{version}`` | the key of that version |
 | ``models/{model}/rollouts/{id}`` | Rollout |
-| ``models/{model}/history/{number}`` | HistoryEntry, one a commit that means something |
+| ``models/{model}/history/{number}`` | HistoryEntry, one a commit that means something; a chain of hashes |
 | ``models/{model}/ledger/{digest}`` | LedgerEntry: content that fell |
 | ``models/{model}/served/{time}~{rollout}`` | Served: what served when |
 | ``models/{model}/health/live`` | HealthRecord of the version that serves |
@@ -37,6 +37,7 @@ Beside them, in modules of their own:
 | ``unknown/quarantine`` | Room: how many more of them are taken |
 | ``unknown/events`` | PassedOver: how many events belong to nothing registered, or came too late (``passed_over``) |
 | ``heartbeats/{tick}`` | Heartbeat: a tick's last run (``heartbeats``) |
+| ``audit/{number}`` | AuditEntry: what was asked of the API, and what came of it; a chain of hashes (``audit``) |
 
 Windows, shards, reports, news and quarantined events say in ``expire_at`` when they may go; all else stays. What is
 added here belongs into ``infra/firestore.indexes.json`` as well.
@@ -44,9 +45,11 @@ added here belongs into ``infra/firestore.indexes.json`` as well.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
+from modeldrop.domain.history_chain import history_hash
 from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.policy import Policy
 from modeldrop.domain.rollout import Rollout
@@ -76,13 +79,18 @@ class PolicyRecord(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """A line of the audit trail: what happened to which version, when, by whose word, and why."""
+    """A line of the audit trail: what happened to which version, when, by whose word, and why.
+
+    The hashes are made when it is committed (``domain.history_chain``).
+    """
 
     at: datetime
     what: str
     version: str
     by: str
     why: str
+    previous: str = ""  # hash of the entry before
+    hash: str = ""
 
 
 class LedgerEntry(msgspec.Struct, frozen=True):
@@ -242,10 +250,13 @@ class Registry:
         The head always changes: Firestore keeps the revision of a document that is replaced by its equal, and a
         decision made on what stood beside it before would go through.
         """
-        counted = msgspec.structs.replace(new, changes=head.value.changes + 1)
-        noted = (
-            [] if note is None else [Create(f"{head.path}/history/{counted.changes:010d}", msgspec.to_builtins(note))]
-        )
+        last = head.value.history_hash
+        counted = msgspec.structs.replace(new, changes=head.value.changes + 1, history_hash=last)
+        noted: list[Write] = []
+        if note is not None:
+            entry = _chained(head.value.model, counted.changes, note, last)
+            noted = [Create(f"{head.path}/history/{counted.changes:010d}", entry)]
+            counted = msgspec.structs.replace(counted, history_hash=entry["hash"])
         told = [outgoing(head.value.model, counted.changes, item) for item in news]
         self.commit([head.write(counted), *writes, *noted, *told])
 
@@ -293,6 +304,12 @@ class Registry:
     def quarantine_path(digest: str) -> str:
         """The document of something quarantined."""
         return f"quarantine/{digest}"
+
+
+def _chained(model: str, number: int, note: HistoryEntry, previous: str) -> dict[str, Any]:
+    """The note as it is stored, behind the entry with that hash."""
+    entry: dict[str, Any] = msgspec.to_builtins(note)
+    return entry | {"previous": previous, "hash": history_hash(model, number, entry, previous)}
 
 
 def _entry(document: Document) -> Stored[Entry]:

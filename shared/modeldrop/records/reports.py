@@ -4,12 +4,13 @@
 |---|---|
 | ``models/{model}/drift/{start}~{version}`` | DriftRecord |
 | ``models/{model}/quality/{start}~{version}`` | QualityRecord |
+| ``models/{model}/health/drift`` | LatestDrifts: what the newest reports said |
 | ``models/{model}/baselines/{version}`` | FirstWindow: which of its own windows a version is compared with |
 
 Reports say in ``expire_at`` when they may go: with the window they are about.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -18,12 +19,11 @@ import msgspec
 
 from modeldrop.errors import FieldProblem
 from modeldrop.ports import Delete, DocumentStore, Write
+from modeldrop.records.latest_drift import LatestDrift, LatestDrifts, latest_drift_path
 from modeldrop.records.stored import Stored, stored
 from modeldrop.records.windows import WindowRecord, start_text
 
 PAGE = 200
-REPORTS_A_PAGE = 4  # of a model with a canary beside production, two a window
-MOST_PAGES = 3
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -80,6 +80,7 @@ class DriftRecord(msgspec.Struct, frozen=True):
     complete: bool = False
     alarm: Alarm = Alarm()
     features_left_out: int = 0  # beyond those a row, or a report, has room for
+    distributions_left_out: int = 0  # features shown without their picture, since the report had no room for it
     problems: list[FieldProblem] = []  # why nothing could be compared
 
 
@@ -138,18 +139,30 @@ class Reports:
         found = self._documents.get_many([drift_path(model, version, start) for start in starts])
         return [stored(document, DriftRecord).value for document in found if document is not None]
 
-    def latest_drift(self, model: str, version: str) -> DriftRecord | None:
-        """The newest report on the version; None if it has none among the model's latest."""
-        after = None
-        for _ in range(MOST_PAGES):
-            page = self._documents.list(f"models/{model}/drift", after=after, descending=True, limit=REPORTS_A_PAGE)
-            for document in page:
-                if document.data["version"] == version:
-                    return stored(document, DriftRecord).value
-            if len(page) < REPORTS_A_PAGE:
-                break
-            after = page[-1].path.rsplit("/", 1)[1]
-        return None
+    def latest_drifts(self, versions: Mapping[str, str]) -> dict[str, str]:
+        """The verdict of the newest report on a version of each model, as far as there is one: one round trip."""
+        found = self._documents.get_many([latest_drift_path(model) for model in versions]) if versions else []
+        noted = {
+            model: stored(document, LatestDrifts).value.versions.get(version)
+            for (model, version), document in zip(versions.items(), found, strict=True)
+            if document is not None
+        }
+        return {model: said.verdict for model, said in noted.items() if said is not None}
+
+    def keep_drift(self, record: DriftRecord, old: Stored[DriftRecord] | None) -> None:
+        """Store the report in place of ``old``, and note it where none is on a later window of its version.
+
+        Raises Conflict if either changed meanwhile.
+        """
+        slot = old or Stored(drift_path(record.model, record.version, record.window), record)
+        known = self._noted(record.model)
+        noted = known.value.noting(record.version, LatestDrift(record.window, record.verdict, record.expire_at))
+        self._documents.commit([slot.write(record), *([known.write(noted)] if noted != known.value else [])])
+
+    def qualities(self, model: str, version: str, starts: Sequence[datetime]) -> list[QualityRecord]:
+        """Quality reports of several windows, as far as they were ever made, in the order of ``starts``."""
+        found = self._documents.get_many([quality_path(model, version, start) for start in starts])
+        return [stored(document, QualityRecord).value for document in found if document is not None]
 
     def quality(self, model: str, version: str, start: datetime) -> Stored[QualityRecord] | None:
         """The quality report of a window."""
@@ -179,16 +192,27 @@ class Reports:
         self._documents.commit([write])
 
     def forget_expired(self, model: str, now: datetime, *, most: int = 100) -> int:
-        """Delete reports past their time, at most ``most`` of each kind, the oldest first; how many were deleted."""
-        deletions = [
+        """Delete reports past their time, at most ``most`` of each kind, the oldest first; how many were deleted.
+
+        What they said is no longer noted then, whoever deleted them.
+        """
+        deletions: list[Write] = [
             Delete(document.path, document.revision)
             for kind in ("drift", "quality")
             for document in islice(self._documents.list(f"models/{model}/{kind}", limit=most), most)
             if msgspec.convert(document.data["expire_at"], datetime) <= now
         ]
-        if deletions:
-            self._documents.commit(deletions)
+        known = self._noted(model)
+        noted = known.value.at(now)
+        writes = [*deletions, *([known.write(noted)] if noted != known.value else [])]
+        if writes:
+            self._documents.commit(writes)
         return len(deletions)
+
+    def _noted(self, model: str) -> Stored[LatestDrifts]:
+        path = latest_drift_path(model)
+        document = self._documents.get(path)
+        return stored(document, LatestDrifts) if document else Stored(path, LatestDrifts())
 
 
 def drift_path(model: str, version: str, start: datetime) -> str:

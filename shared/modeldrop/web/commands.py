@@ -5,167 +5,177 @@ The use cases are imported when they are asked for: most instances of the API on
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from modeldrop.errors import InvalidInput
 from modeldrop.events import strict_json
 from modeldrop.events.field_errors import convert
-from modeldrop.web.problem import Problem, bad_request
+from modeldrop.web.answers.names import END, Version
+from modeldrop.web.answers.operations import CommandReply, ReplayReply
+from modeldrop.web.calls import Call, NoQuery
+from modeldrop.web.problem import Problem, bad_request, problem_of
+from modeldrop.web.roles import Role
 from modeldrop.wiring import Services
 
 if TYPE_CHECKING:
     from modeldrop.handlers.rollouts.operators_word import Reply
 
 BODY_LIMIT_BYTES = 64 << 10
-JSON = "application/json"
 
-Version = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
+Why = Annotated[str, Meta(max_length=1000, description="Stands in the history.")]
 
 
 class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is put back: the entries whose ids follow this one; None: all."""
+    """What is put back: the entries whose ids follow this one; null: all."""
 
-    after: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    after: Annotated[str, Meta(pattern=f"^[0-9a-f]{{64}}{END}")] | None = None
 
 
 class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``:promote``."""
+    """Which version is champion from now on; with ``force`` whatever the gate says of it."""
 
     version: Version
     force: bool = False
 
 
 class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``:approve``."""
+    """Which version, or proposal, may pass."""
 
     version: Version
 
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``:rollback``. Without ``to``: to the version before."""
+    """The version to serve again; without ``to`` the one before.
+
+    ``falling``: what is to be taken back; refused where another has taken over since.
+    """
 
     to: Version | None = None
-    why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    falling: Version | None = None
+    why: Why = ""
 
 
 class Retraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``:retrain``."""
+    """Why a retraining is asked for."""
 
-    why: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+    why: Why = ""
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of commands that need none."""
+    """Commands that need to know nothing more."""
 
 
-class Request(msgspec.Struct, frozen=True):
-    """The part of a request that a command needs. ``caller``: who asks; None: nobody knows."""
+class Forwarded(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another call: its method and address, such as ``GET /v1/models?limit=10``, and its JSON body."""
 
-    content_type: str
-    body: bytes
-    caller: str | None
+    call: Annotated[
+        str,
+        Meta(pattern=f"^(GET|POST) /(v1[!-~]*|metrics){END}", max_length=2000, examples=["GET /v1/models?limit=10"]),
+    ]
+    body: dict[str, Any] = {}
 
 
-def carry_out(services: Services, model: str, command: str, request: Request) -> dict[str, Any] | Problem:
-    """The reply to a command, or the problem with the request."""
-    refusal = _refusal(services, command, request)
-    if refusal is not None or request.caller is None:
-        return refusal or Problem(401, "Unauthorized", "the caller's identity is not known")
+@dataclass(frozen=True)
+class Command:
+    """What a command needs, and what it does."""
+
+    body: type[msgspec.Struct]
+    role: Role
+    summary: str
+    use_case: Callable[[Services, str, Any, str], "Reply"]
+
+
+def carry_out(services: Services, model: str, command: str, body: bytes, caller_name: str) -> dict[str, Any] | Problem:
+    """The reply to a command, ``{"status": "accepted|refused", "reason"}``, or the problem with its body."""
+    chosen = COMMANDS[command]
+    asked = read_body_as(body, chosen.body)
+    if isinstance(asked, Problem):
+        return asked
+    reply: dict[str, Any] = msgspec.to_builtins(chosen.use_case(services, model, asked, caller_name))
+    return reply
+
+
+def read_body_as(body: bytes, kind: type[msgspec.Struct]) -> Any:
+    """The JSON body as ``kind``, an empty one as ``{}``; or the problem with it."""
+    if len(body) > BODY_LIMIT_BYTES:
+        return problem_of(413, f"a body may have {BODY_LIMIT_BYTES:,} bytes")
     try:
-        body = strict_json.decode(request.body or b"{}", limit_bytes=BODY_LIMIT_BYTES)
-        reply = COMMANDS[command](services, model, body, request.caller)
+        return convert(strict_json.decode(body or b"{}", limit_bytes=BODY_LIMIT_BYTES), kind)
     except InvalidInput as error:
-        return bad_request(str(error))
-    answer: dict[str, Any] = msgspec.to_builtins(reply)
-    return answer
+        return bad_request(str(error), error.problems)
 
 
-def replay(services: Services, request: Request) -> dict[str, Any] | Problem:
+def command_handler(command: str) -> Callable[[Services, Call[NoQuery]], CommandReply | Problem]:
+    """The handler of a command's route."""
+
+    def handle(services: Services, call: Call[NoQuery]) -> CommandReply | Problem:
+        done = carry_out(services, call.model, command, call.body, call.caller.name)
+        return done if isinstance(done, Problem) else msgspec.convert(done, CommandReply)
+
+    return handle
+
+
+def replay(services: Services, call: Call[NoQuery]) -> ReplayReply | Problem:
     """``POST /v1/quarantine:replay``: what came of putting quarantined prediction events back.
 
     As many as there is time for; ``{"after": next}`` of the last answer goes on from there.
     """
-    refusal = _refusal(services, "replay", request)
-    if refusal is not None:
-        return refusal
     from modeldrop.handlers.predictions.log_predictions import PredictionIntake
     from modeldrop.handlers.predictions.replay_quarantine import replay_quarantine
 
-    try:
-        asked = convert(strict_json.decode(request.body or b"{}", limit_bytes=BODY_LIMIT_BYTES), Replay)
-    except InvalidInput as error:
-        return bad_request(str(error))
+    asked = read_body_as(call.body, Replay)
+    if isinstance(asked, Problem):
+        return asked
     with closing(PredictionIntake(services, linger_seconds=0.0)) as intake:
-        answer: dict[str, Any] = msgspec.to_builtins(replay_quarantine(services, intake, after=asked.after))
-    return answer
+        done = replay_quarantine(services, intake, after=asked.after)
+    return ReplayReply(**msgspec.structs.asdict(done))
 
 
-def _refusal(services: Services, command: str, request: Request) -> Problem | None:
-    """Why the caller cannot have it carried out, if so."""
-    if request.caller is None:
-        return Problem(401, "Unauthorized", "the caller's identity is not known")
-    if not _may(services, command, request.caller):
-        return Problem(403, "Forbidden", f"{request.caller} may not {command}")
-    if request.content_type.split(";")[0].strip().lower() != JSON:
-        # A web page can send other types to any address without asking; JSON it cannot.
-        return Problem(415, "Unsupported media type", f"commands are {JSON}")
-    return None
-
-
-def _may(services: Services, command: str, caller: str) -> bool:
-    """Locally everybody is operator and approver; in the cloud those who are named."""
-    settings = services.settings
-    named = settings.approvers if command == "approve" else settings.operators
-    return settings.auth != "iam" or caller in {name.strip() for name in named.split(",")}
-
-
-def _promote(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _promote(services: Services, model: str, asked: Promotion, caller: str) -> "Reply":
     from modeldrop.handlers.rollouts.promote_version import promote_version
 
-    asked = convert(body, Promotion)
     return promote_version(services, model, asked.version, force=asked.force, by=caller)
 
 
-def _approve(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _approve(services: Services, model: str, asked: Approval, caller: str) -> "Reply":
     from modeldrop.handlers.rollouts.approve_version import approve_version
 
-    return approve_version(services, model, convert(body, Approval).version, by=caller)
+    return approve_version(services, model, asked.version, by=caller)
 
 
-def _rollback(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _rollback(services: Services, model: str, asked: Rollback, caller: str) -> "Reply":
     from modeldrop.handlers.rollouts.roll_back import roll_back
 
-    asked = convert(body, Rollback)
-    return roll_back(services, model, to=asked.to, by=caller, why=asked.why)
+    return roll_back(services, model, to=asked.to, by=caller, why=asked.why, falling=asked.falling)
 
 
-def _pause(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _pause(services: Services, model: str, asked: Nothing, caller: str) -> "Reply":
     from modeldrop.handlers.rollouts.pause_model import pause_model
 
-    convert(body, Nothing)
     return pause_model(services, model, by=caller)
 
 
-def _resume(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _resume(services: Services, model: str, asked: Nothing, caller: str) -> "Reply":
     from modeldrop.handlers.rollouts.resume_model import resume_model
 
-    convert(body, Nothing)
     return resume_model(services, model, by=caller)
 
 
-def _retrain(services: Services, model: str, body: object, caller: str) -> "Reply":
+def _retrain(services: Services, model: str, asked: Retraining, caller: str) -> "Reply":
     from modeldrop.handlers.retraining.ask_retraining import ask_retraining
 
-    return ask_retraining(services, model, by=caller, why=convert(body, Retraining).why)
+    return ask_retraining(services, model, by=caller, why=asked.why)
 
 
-COMMANDS: dict[str, Callable[[Services, str, object, str], "Reply"]] = {
-    "promote": _promote,
-    "approve": _approve,
-    "rollback": _rollback,
-    "pause": _pause,
-    "resume": _resume,
-    "retrain": _retrain,
+COMMANDS: dict[str, Command] = {
+    "promote": Command(Promotion, "operator", "Make a version the champion from now on", _promote),
+    "approve": Command(Approval, "approver", "Let a version pass that waits for approval", _approve),
+    "rollback": Command(Rollback, "operator", "Serve an earlier version again at once", _rollback),
+    "pause": Command(Nothing, "operator", "Let nothing go forward until it is resumed", _pause),
+    "resume": Command(Nothing, "operator", "Go on after a pause, or after a rollout was held", _resume),
+    "retrain": Command(Retraining, "operator", "Ask for a retraining now", _retrain),
 }

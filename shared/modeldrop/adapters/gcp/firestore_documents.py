@@ -18,11 +18,11 @@ from typing import Any
 
 from google.api_core import exceptions as google_errors
 from google.api_core.retry import Retry, if_exception_type
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import firestore
 
 from modeldrop.domain.documents import check_commit, check_page, split_document_path
-from modeldrop.errors import Conflict, Refused, Unavailable
+from modeldrop.errors import ConfigurationError, Conflict, Refused, Unavailable
 from modeldrop.ports import Create, Delete, Document, Replace, Write
 from modeldrop.settings import Settings
 
@@ -50,8 +50,15 @@ _LAST_SECOND = 253_402_300_799  # the end of the year 9999, where timestamps end
 
 
 def connect(settings: Settings) -> "FirestoreDocuments":
-    """The store of the settings' project and database (the client itself looks for FIRESTORE_EMULATOR_HOST)."""
-    return FirestoreDocuments(firestore.Client(project=settings.project, database=settings.firestore_database))
+    """The store of the settings' project and database (the client itself looks for FIRESTORE_EMULATOR_HOST).
+
+    Raises ConfigurationError without credentials.
+    """
+    try:
+        client = firestore.Client(project=settings.project, database=settings.firestore_database)
+    except DefaultCredentialsError as error:
+        raise ConfigurationError(f"no Google credentials: {error}") from error
+    return FirestoreDocuments(client)
 
 
 class FirestoreDocuments:

@@ -6,8 +6,9 @@ What is met is checked before it is adopted: labels on endpoints and models, the
 Nothing is retried here: the reconciler asks again, and decides anew.
 """
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.cloud import aiplatform_v1 as vertex  # never ``google.cloud.aiplatform``: 3.4 s of imports
@@ -27,8 +28,13 @@ from modeldrop.errors import ConfigurationError, Conflict, NotFound, Refused
 from modeldrop.ports import DeployedVersion, Endpoint, Operation, ServedVersion
 from modeldrop.settings import SERVING_VARIABLES, ServingSettings, Settings
 
+log = logging.getLogger(__name__)
+
 CALL_SECONDS = 15.0
 """Longest wait for one answer. The longest of our calls makes three requests, within an invocation's 60 s."""
+
+PAGE = 100
+"""Endpoints in one answer."""
 
 _DISPLAY_LENGTH = 128
 _OPERATION_NAME = re.compile(r"projects/[^/]+/locations/[^/]+/([a-zA-Z]+/[^/]+/)?operations/[^/]+")
@@ -55,6 +61,18 @@ class VertexModelServer:
         """The endpoint as it is now. Raises Refused if a deployment that is not ours has traffic on it."""
         endpoint = self._endpoint(model)
         return None if endpoint is None else _observed(model, endpoint)
+
+    def observe_many(self, models: Sequence[str]) -> dict[str, Endpoint]:
+        """See ModelServer. Reads the list of all endpoints that carry our label, page by page, until all are found."""
+        wanted = {endpoint_id(model): model for model in models}
+        seen: dict[str, Endpoint] = {}
+        pages = self._labelled_endpoints()
+        while wanted and (page := next(pages, None)) is not None:
+            for found in page:
+                model = wanted.pop(found.name.rpartition("/")[2], None)
+                if model is not None and (endpoint := _shown(model, found)) is not None:
+                    seen[model] = endpoint
+        return seen
 
     def upload(self, version: ServedVersion) -> Operation | None:
         """Register the version with its container. The image is fixed by the first upload of these contents."""
@@ -83,7 +101,7 @@ class VertexModelServer:
                 id=deployed_id(version),
                 model=self._model_name(version),
                 display_name=version.version,
-                service_account=self._settings.serving_account or "",
+                service_account=_account(version, self._settings),
                 dedicated_resources=_machines(self._settings),
             ),
             traffic_split={},  # a split given here would overwrite the endpoint's, whatever it has become
@@ -148,9 +166,18 @@ class VertexModelServer:
             found = self._call(self._endpoints.get_endpoint, vertex.GetEndpointRequest(name=self._endpoint_name(model)))
         except NotFound:
             return None
-        if found.labels.get(MODEL_LABEL) != model:
-            raise Refused(f"endpoint {found.name!r} is in the way: its label says it is not that of {model!r}")
-        return found
+        return _ours(model, found)
+
+    def _labelled_endpoints(self) -> Iterator[Any]:
+        """Pages of endpoints; each is asked for when it is taken."""
+        request = vertex.ListEndpointsRequest(parent=self._parent, filter=f"labels.{MODEL_LABEL}:*", page_size=PAGE)
+        while True:
+            # A page's own answer only: the client's pager would go on to the next ones outside of ``_call``.
+            page = next(iter(self._call(self._endpoints.list_endpoints, request).pages))
+            yield page.endpoints
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def _create_endpoint(self, model: str) -> Operation:
         request = vertex.CreateEndpointRequest(
@@ -177,6 +204,21 @@ class VertexModelServer:
 
 
 # --- between our words and Vertex AI's -------------------------------------------------------------------------
+
+
+def _ours(model: str, endpoint: Any) -> Any:
+    if endpoint.labels.get(MODEL_LABEL) != model:
+        raise Refused(f"endpoint {endpoint.name!r} is in the way: its label says it is not that of {model!r}")
+    return endpoint
+
+
+def _shown(model: str, endpoint: Any) -> Endpoint | None:
+    """One of many: None for one that cannot be shown, which must not hide the others."""
+    try:
+        return _observed(model, _ours(model, endpoint))
+    except Refused as error:
+        log.warning("the endpoint of %s cannot be seen: %s", model, error)
+        return None
 
 
 def _observed(model: str, endpoint: Any) -> Endpoint:
@@ -234,6 +276,14 @@ def _of_the_llm(version: ServedVersion, settings: Settings) -> dict[str, str]:
         return {}
     place = {"GOOGLE_CLOUD_PROJECT": str(settings.project), "GOOGLE_CLOUD_LOCATION": settings.region}
     return {"GOOGLE_GENAI_USE_VERTEXAI": "true"} | place
+
+
+def _account(version: ServedVersion, settings: Settings) -> str:
+    """What its containers run as; "": Vertex AI's own account, which reads the version's artifacts and nothing else.
+
+    An image that a package brings is somebody else's code: it gets none of what our own image may do.
+    """
+    return "" if version.image is not None else settings.serving_account or ""
 
 
 def _machines(settings: Settings) -> Any:

@@ -11,7 +11,10 @@ Containers notice within seconds, load the version beside the old one, check it 
 with deployments of their own stand beside the carrier as ever, so that a model can change its strategy either way.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from hashlib import sha256
 
 import msgspec
@@ -31,13 +34,25 @@ from modeldrop.domain.serving_pointer import (
     without,
     write_pointer,
 )
-from modeldrop.errors import ConfigurationError, Conflict, InvalidInput, PermanentError, Refused, TooLarge, Unavailable
-from modeldrop.ports import Bucket, Endpoint, ModelServer, Operation, ServedVersion
+from modeldrop.errors import (
+    ConfigurationError,
+    Conflict,
+    InvalidInput,
+    ModeldropError,
+    PermanentError,
+    Refused,
+    TooLarge,
+    Unavailable,
+)
+from modeldrop.ports import Bucket, DeployedVersion, Endpoint, ModelServer, Operation, ServedVersion
 
 SelfCheck = Callable[[Swappable], None]
 """Loads a version from the bucket and has it check itself. Raises PermanentError if it never will answer."""
 
+log = logging.getLogger(__name__)
+
 _WRITTEN = "pointer-written-"
+_READ_AT_ONCE = 8
 
 
 class HotSwapModelServer:
@@ -59,6 +74,17 @@ class HotSwapModelServer:
         endpoint = self.machines.observe(model)
         carried = self._carried(endpoint)
         return carried.shown() if carried else endpoint
+
+    def observe_many(self, models: Sequence[str]) -> dict[str, Endpoint]:
+        """See ModelServer. The pointers of those that have a carrier are read beside each other."""
+        seen = self.machines.observe_many(models)
+        following = [endpoint for endpoint in seen.values() if _carrier_of(endpoint) is not None]
+        if not following:
+            return seen
+        with ThreadPoolExecutor(min(_READ_AT_ONCE, len(following))) as pool:
+            read = {each.model: pool.submit(copy_context().run, self._shown, each) for each in following}
+        shown = seen | {model: future.result() for model, future in read.items()}
+        return {model: endpoint for model, endpoint in shown.items() if endpoint is not None}
 
     def upload(self, version: ServedVersion) -> Operation | None:
         """See ModelServer. Of versions that follow, only the carrier is ever known to the machines."""
@@ -160,11 +186,20 @@ class HotSwapModelServer:
 
     def _carried(self, endpoint: Endpoint | None) -> Carried | None:
         """None where there is no carrier: then the bucket is not even asked."""
-        carrier = next((d for d in endpoint.deployed if d.version == CARRIER), None) if endpoint else None
+        carrier = _carrier_of(endpoint) if endpoint else None
         if endpoint is None or carrier is None:
             return None
         generation, pointer = self._pointer(endpoint.model)
         return Carried(endpoint, carrier, pointer, generation)
+
+    def _shown(self, endpoint: Endpoint) -> Endpoint | None:
+        """One of many: None where its pointer cannot be read, which must not hide the others."""
+        try:
+            carried = self._carried(endpoint)
+        except ModeldropError as error:
+            log.warning("the pointer of %s cannot be read: %s", endpoint.model, error)
+            return None
+        return carried.shown() if carried else endpoint
 
     def _read(self, endpoint: Endpoint, before: Carried) -> Carried:
         """The same after a change that was just made."""
@@ -191,6 +226,10 @@ class HotSwapModelServer:
             pointer_name(model), data, if_generation=generation, content_type="application/json"
         )
         return Operation(f"{_WRITTEN}{written.generation}", done=True)
+
+
+def _carrier_of(endpoint: Endpoint) -> DeployedVersion | None:
+    return next((deployed for deployed in endpoint.deployed if deployed.version == CARRIER), None)
 
 
 def _check_content(version: ServedVersion, carried: Carried) -> None:

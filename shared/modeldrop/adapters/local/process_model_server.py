@@ -8,7 +8,7 @@ may use one database; each change is one transaction, synced to disk before the 
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +38,12 @@ class ProcessModelServer:
         """See ModelServer."""
         with self._transaction("DEFERRED") as connection:
             return _endpoint(connection, model)
+
+    def observe_many(self, models: Sequence[str]) -> dict[str, Endpoint]:
+        """See ModelServer. All as of one moment."""
+        with self._transaction("DEFERRED") as connection:
+            seen = {model: _endpoint(connection, model) for model in models}
+        return {model: endpoint for model, endpoint in seen.items() if endpoint is not None}
 
     def upload(self, version: ServedVersion) -> Operation | None:
         """See ModelServer. Done at once: the artifacts stay where they are."""

@@ -11,6 +11,8 @@ from modeldrop.domain.drift.buckets import Buckets
 from modeldrop.domain.drift.categories import Categories, category_buckets, unseen_share
 from modeldrop.domain.drift.chosen_tests import OF_NUMBERS_ALONE, ChosenTests
 from modeldrop.domain.drift.columns import Column, Counts
+from modeldrop.domain.drift.distribution import Distribution
+from modeldrop.domain.drift.drawing import categorical_distribution, numeric_distribution
 from modeldrop.domain.drift.missing_values import missing_values
 from modeldrop.domain.drift.noise_floor import psi_floor
 from modeldrop.domain.drift.numeric_values import Numbers
@@ -48,6 +50,23 @@ class Absence(NamedTuple):
     other_type_reference: float
 
 
+class Sides(NamedTuple):
+    """Both sides of a column's values: categories, or numbers of which ``derived`` names the kind."""
+
+    derived: str | None
+    reference: Categories | BinnedNumbers
+    current: Categories | Numbers
+
+    @property
+    def distribution(self) -> Distribution | None:
+        """Both sides for a picture; None where one has no values."""
+        if isinstance(self.reference, Categories):
+            assert isinstance(self.current, Categories)
+            return categorical_distribution(self.reference.counts, self.current.counts)
+        assert isinstance(self.current, Numbers)
+        return numeric_distribution(self.reference.numbers.ordered, self.current.ordered)
+
+
 class Comparison(msgspec.Struct, frozen=True, eq=False):
     """A column with all its measurements; none where one side has too few rows."""
 
@@ -58,19 +77,16 @@ class Comparison(msgspec.Struct, frozen=True, eq=False):
     is_measured: bool  # False: too few usable values, no more than the missing ones could be looked at
     absence: Absence
     unseen: float | None  # share of the rows whose category is new
+    sides: Sequence[Sides]  # one, but of a text one for each of its numbers
 
     @property
     def p_value(self) -> float | None:
         """The smallest of the measurements, the column's own."""
         return min((measurement.p_value for measurement in self.measurements), default=None)
 
-
-class _Pair(NamedTuple):
-    """Both sides of a column's values: categories, or numbers of which ``derived`` names the kind."""
-
-    derived: str | None
-    reference: Categories | BinnedNumbers
-    current: Categories | Numbers
+    def distribution(self, derived: str | None) -> Distribution | None:
+        """The picture of the column; of a text that of one of its numbers: where none is named there is none."""
+        return next((sides.distribution for sides in self.sides if sides.derived == derived), None)
 
 
 def compare_column(profile: ColumnProfile, column: Column, chosen: ChosenTests, fewest_values: int) -> Comparison:
@@ -90,27 +106,27 @@ def compare_column(profile: ColumnProfile, column: Column, chosen: ChosenTests, 
     looks = len(found)
     adjusted = [msgspec.structs.replace(each, p_value=min(1.0, each.p_value * looks)) for each in found]
     return Comparison(
-        profile.name, profile.type, test, adjusted, is_measured, _absence(before, after), _unseen(pairs[0])
+        profile.name, profile.type, test, adjusted, is_measured, _absence(before, after), _unseen(pairs[0]), pairs
     )
 
 
 def leave_unmeasured(profile: ColumnProfile, column: Column, chosen: ChosenTests) -> Comparison:
     """A column of which a side has too few rows to say anything."""
-    first = _pairs(profile, column)[0]
-    absence = _absence(*_presence(first))
-    return Comparison(profile.name, profile.type, chosen.for_type(profile.type), (), False, absence, _unseen(first))
+    pairs = _pairs(profile, column)
+    absence, unseen = _absence(*_presence(pairs[0])), _unseen(pairs[0])
+    return Comparison(profile.name, profile.type, chosen.for_type(profile.type), (), False, absence, unseen, pairs)
 
 
-def _pairs(profile: ColumnProfile, column: Column) -> list[_Pair]:
+def _pairs(profile: ColumnProfile, column: Column) -> list[Sides]:
     current = read_column(column, profile.type)
     if isinstance(profile.content, Categories):
         assert isinstance(current, Categories)
-        return [_Pair(None, profile.content, current)]
+        return [Sides(None, profile.content, current)]
     assert isinstance(current, Mapping)
-    return [_Pair(derived, reference, current[derived]) for derived, reference in profile.content.items()]
+    return [Sides(derived, reference, current[derived]) for derived, reference in profile.content.items()]
 
 
-def _measure(pair: _Pair, test: str, policy_threshold: float) -> Measurement:
+def _measure(pair: Sides, test: str, policy_threshold: float) -> Measurement:
     outcomes: Mapping[str, Outcome]
     beyond = None
     if isinstance(pair.reference, Categories):
@@ -150,7 +166,7 @@ def _number_buckets(reference: BinnedNumbers, current: Numbers) -> Buckets:
     return Buckets(edges, (), before, after)
 
 
-def _presence(pair: _Pair) -> tuple[Counts, Counts]:
+def _presence(pair: Sides) -> tuple[Counts, Counts]:
     reference = pair.reference if isinstance(pair.reference, Categories) else pair.reference.numbers
     return presence_of(reference), presence_of(pair.current)
 
@@ -161,7 +177,7 @@ def _absence(before: Counts, after: Counts) -> Absence:
     return Absence(missing, missing_reference, other, other_reference)
 
 
-def _unseen(pair: _Pair) -> float | None:
+def _unseen(pair: Sides) -> float | None:
     if isinstance(pair.reference, Categories) and isinstance(pair.current, Categories):
         return unseen_share(pair.reference, pair.current)
     return None

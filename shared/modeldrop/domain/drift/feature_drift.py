@@ -12,6 +12,7 @@ from modeldrop.domain.drift.alarm import DRIFTED, INSUFFICIENT_DATA, OK
 from modeldrop.domain.drift.buckets import Histogram, histogram
 from modeldrop.domain.drift.columns import Column
 from modeldrop.domain.drift.comparison import MISSING_VALUES, Absence, Comparison, Measurement
+from modeldrop.domain.drift.distribution import Distribution
 from modeldrop.domain.scorecard import FeatureType
 
 Verdict = Literal["ok", "drifted", "insufficient_data"]
@@ -40,7 +41,8 @@ class FeatureDrift(msgspec.Struct, frozen=True):
     other_type: float = 0.0  # share of the current rows whose value is of another type than the feature
     unseen: float | None = None  # categories: share of the current rows whose category is new
     out_of_range: float | None = None  # numbers: share of the current values beyond the reference's range
-    histogram: Histogram | None = None
+    histogram: Histogram | None = None  # over the bins of the test
+    distribution: Distribution | None = None  # None also where a side has no values, or a report no room for it
 
 
 def judge_column(
@@ -86,6 +88,7 @@ def _unmeasured(comparison: Comparison, reason: str) -> FeatureDrift:
         missing_reference=absence.missing_reference,
         other_type=absence.other_type,
         unseen=comparison.unseen,
+        distribution=comparison.distribution(None),
     )
 
 
@@ -110,6 +113,7 @@ def _described(
         unseen=comparison.unseen,
         out_of_range=shown.out_of_range,
         histogram=histogram(buckets) if with_histogram and buckets is not None else None,
+        distribution=comparison.distribution(shown.derived),
     )
 
 

@@ -11,6 +11,7 @@ be a trouble of that one errand: only several in a row close the lane.
 import time
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Condition
 from types import TracebackType
 from typing import Literal, Protocol
@@ -83,7 +84,7 @@ class Lanes:
         if lane.state == "fails":
             errand.skip()
         elif len(self._workers) < WORKERS:
-            self._workers.append(self._pool.submit(self._work))
+            self._workers.append(self._pool.submit(copy_context().run, self._work))
 
     def __enter__(self) -> "Lanes":
         return self

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -208,7 +209,7 @@ class PredictionIntake:
         return [] if wait is None else [wait]
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function, *arguments)
 
 
 def _by_subject(batch: Batch) -> dict[Subject, list[Event]]:

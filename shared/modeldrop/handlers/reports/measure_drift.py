@@ -20,12 +20,13 @@ from modeldrop.handlers.predictions.known_versions import read_redaction_key
 from modeldrop.handlers.reports.choose_baseline import FEWEST_ROWS, Baseline, Look, choose_baseline
 from modeldrop.handlers.reports.fingerprints import fingerprint, inputs_digest
 from modeldrop.handlers.reports.reference_file import profile_of_file
+from modeldrop.handlers.reports.room_for_pictures import within_room
 from modeldrop.handlers.reports.sampled_columns import comparable, observe_sample
 from modeldrop.records.reports import Alarm, DriftRecord, Reference, Reports
 from modeldrop.records.windows import WindowRecord, Windows
 from modeldrop.wiring import Services
 
-FORMAT = 2
+FORMAT = 3
 """Of a report: another one makes all of them anew."""
 MOST_WINDOWS_BACK = 100
 """So many windows an alarm goes back for some that could be judged, and at most three times as many as it takes."""
@@ -72,6 +73,7 @@ def _compared(
     except InvalidInput as error:  # the policy wants a test that does not fit
         problems = list(error.problems)
         report = DriftReport(len(baseline.current.rows), profile.rows, INSUFFICIENT_DATA, [], None)
+    report, left_out = within_room(report)
     plain: dict[str, Any] = msgspec.to_builtins(report)
     window, sample = look.window, look.sample
     return DriftRecord(
@@ -93,6 +95,7 @@ def _compared(
         expire_at=window.expire_at,
         complete=look.is_over,
         features_left_out=observed.left_out,
+        distributions_left_out=left_out,
         problems=problems,
     )
 

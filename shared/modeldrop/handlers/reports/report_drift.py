@@ -12,7 +12,7 @@ from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import ModelVersion
 from modeldrop.errors import Conflict, NotFound
 from modeldrop.handlers.reports.choose_baseline import Look
-from modeldrop.records.reports import DriftRecord, Reports, drift_path
+from modeldrop.records.reports import DriftRecord, Reports
 from modeldrop.records.stored import Stored
 from modeldrop.records.windows import WindowRecord, Windows
 from modeldrop.wiring import Services
@@ -20,6 +20,8 @@ from modeldrop.wiring import Services
 LATEST_WINDOWS = 1_000
 """Among so many windows of a model the latest one of a version is looked for."""
 MOST_LOOKS = 5
+KEEPING_TRIES = 5
+"""Reports on other versions or windows of the model may be kept at the same time: all are noted in one place."""
 MOST_AT_A_TICK = 10
 SETTLED_AFTER = timedelta(hours=1)
 """A tick looks no more at a window that it has seen so long after its end: hardly anything comes any more."""
@@ -132,12 +134,21 @@ def _report(
     if sample is None or not (sample.rows or even_if_empty):
         return None
     new = _measured(services, head, version, Look(window, sample, now), old)
-    path = drift_path(version.model, version.version, window.start)
-    try:
-        reports.commit((old or Stored(path, new)).write(new))
-    except Conflict:  # somebody looked at the same time, and saw the same or more
-        other = reports.drift(version.model, version.version, window.start)
-        return new if other is None else other.value
+    return _kept(reports, new, old)
+
+
+def _kept(reports: Reports, new: DriftRecord, old: Stored[DriftRecord] | None) -> DriftRecord:
+    """The report that stands in the end."""
+    for _ in range(KEEPING_TRIES):
+        try:
+            reports.keep_drift(new, old)
+        except Conflict:
+            other = reports.drift(new.model, new.version, new.window)
+            if (other and other.revision) != (old and old.revision):
+                # somebody looked at the same time, and saw the same or more
+                return new if other is None else other.value
+        else:
+            break
     return new
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from typing import Any
 
-from modeldrop.localcloud.demo.stage import STEP_SECONDS, Stage, headline, hold, say
+from modeldrop.localcloud.demo.stage import STEP_SECONDS, Stage, headline, hold, say, until
 from modeldrop.localcloud.dropping import drop_package
 
 ROWS_AT_ONCE = 20
@@ -61,7 +61,9 @@ class Rollouts:
         headline("v3 is dropped: a careless run, two days of data, the features that matter left out")
         self._stage.drop_until("v3", "rejected")
         say(f"  rejected: {self._stage.why('v3')}")
-        record = json.loads((self._stage.bucket / "models/flights/v3/rejection.json").read_text())
+        rejection = self._stage.bucket / "models/flights/v3/rejection.json"
+        until(rejection.exists, "rejection.json is beside it")
+        record = json.loads(rejection.read_text())
         hold(record["rule"] == "no_improvement", "rejection.json beside it says why", record["rule"])
         _, versions = self._ask()
         hold(set(versions) == {"v2"}, "v2 goes on serving alone", versions)

@@ -1,0 +1,1 @@
+"""Answers of the API as tables for people, by topic."""

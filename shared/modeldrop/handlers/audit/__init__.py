@@ -1,0 +1,1 @@
+"""The audit trail of what is asked of the control plane."""
