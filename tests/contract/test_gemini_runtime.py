@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from modeldrop.adapters.gcp.gemini_connection import connect
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.errors import ConfigurationError, InvalidInput, PermanentError, Refused, Unavailable
+from modeldrop.handlers.serving.response_cache import given_again
 from modeldrop.serving.gemini.answer import Signature
 from modeldrop.serving.gemini.calling import Caller
 from modeldrop.serving.gemini.circuit_breaker import BreakerRules
@@ -194,6 +196,10 @@ def test_a_package_that_is_wrong_is_not_loaded(tmp_path: Path) -> None:
         (say("SELECT * FROM users"), "'users' is not in the schema"),
         (say(""), "wrote no statement"),
         (say("SELECT id FROM orders", visualization_config={"type": "bar", "html": "<b>"}), "visualization"),
+        (
+            say("SELECT id AS n FROM orders", visualization_config={"type": "bar", "x": "n", "y": ["total"]}),
+            "visualization: column 'total' is not in the result",
+        ),
     ],
 )
 @pytest.mark.usefixtures("environment")
@@ -207,6 +213,70 @@ def test_refusals(server: GeminiServer, said: Said, reason: str) -> None:
         assert reason in given["reason"]
         assert (given["model_used"], given["model_version"]) == ("gemini-2.5-flash", "v3")
         assert "sql_query" not in given
+
+
+WRITTEN_TO_BREAK_READERS = {
+    "brackets without end": Said("[" * 200_000),
+    "a number of 5,000 digits": Said('{"sql_query": ' + "9" * 5_000 + "}"),
+    "objects without end": Said('{"sql_query":' * 100_000, pieces=('{"sql_query":' * 100_000,)),
+    "a key twice": Said('{"sql_query": "SELECT 1", "sql_query": "SELECT 2", "explanation": ""}'),
+    "half a character": Said('{"sql_query": "\\ud800", "explanation": ""}'),
+    "another shape": Fault(kind="misshapen"),
+}
+
+
+@pytest.mark.parametrize("said", WRITTEN_TO_BREAK_READERS.values(), ids=WRITTEN_TO_BREAK_READERS.keys())
+@pytest.mark.usefixtures("environment")
+def test_an_answer_that_breaks_its_reader_is_refused_and_opens_no_circuit(
+    server: GeminiServer, said: Said | Fault
+) -> None:
+    """Whoever asks may make the LLM write such a thing: it must not take the service from all others."""
+    configuration = read_configuration(METADATA)
+    connection = connect(configuration)
+    caller = Caller(connection, SharedBreaker(BreakerRules(1, 1e9)), RetryRules())
+    runtime = GeminiRuntime(connection, caller, Signature(configuration, "v3"))
+    if isinstance(said, Said):
+        said = replace(said, pieces=said.pieces or (said.text,))
+    server.then(said, said)
+    (answer,) = runtime.predict([INSTANCE])
+    *_, streamed = runtime.stream(INSTANCE)
+    for given in (answer, streamed["prediction"]):
+        assert given["refused"] is True
+        assert "sql_query" not in given
+        paid = (100, 20) if isinstance(said, Said) else (None, None)
+        figures = given["metadata"]
+        assert (figures["attempts"], figures["tokens_in"], figures["tokens_out"]) == (1, *paid)
+    assert "sql_query" in runtime.predict([INSTANCE])[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "tokens", "cost_usd"),
+    [
+        ({"tokens_in": -5, "tokens_out": -1, "tokens_thought": -9}, (0, 0), 0.0),
+        ({"tokens_in": 10**30, "tokens_out": 10**12, "tokens_thought": 10**12}, (10_000_000, 10_000_000), 28.0),
+        ({"tokens_in": 100, "tokens_out": -1_000, "tokens_thought": 200}, (100, 200), 0.00053),
+        ({"has_usage": False}, (None, None), None),
+    ],
+)
+@pytest.mark.usefixtures("environment")
+def test_tokens_are_believed_within_reason(
+    server: GeminiServer, said: dict[str, Any], tokens: tuple[int | None, int | None], cost_usd: float | None
+) -> None:
+    runtime, _ = paced()
+    server.then(replace(say("SELECT id FROM orders"), pieces=None, **said))
+    (answer,) = runtime.predict([INSTANCE])
+    assert "sql_query" in answer
+    figures = answer["metadata"]
+    assert (figures["tokens_in"], figures["tokens_out"], figures["cost_usd"]) == (*tokens, cost_usd)
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM orders", "SELECT id, COUNT(*) FROM orders GROUP BY id"])
+@pytest.mark.usefixtures("environment")
+def test_a_chart_of_columns_that_only_the_database_knows_passes(server: GeminiServer, sql: str) -> None:
+    runtime, _ = paced()
+    chart = {"type": "bar", "x": "id", "y": ["total"]}
+    server.then(say(sql, visualization_config=chart))
+    assert runtime.predict([INSTANCE])[0]["visualization_config"] == chart
 
 
 @pytest.mark.usefixtures("environment")
@@ -534,11 +604,15 @@ def test_events_hold_figures_and_no_words(server: GeminiServer, tmp_path: Path) 
             "tables": 1,
             "tokens_in": 100,
             "tokens_out": 20,
+            "cost_usd": 0.00008,
+            "cached": False,
         },
         "prediction": "valid",
         "status": "ok",
         "latency_ms": 250.0,
     }
+    again = runtime.describe(INSTANCE, given_again(answer), 0.0)["features"]
+    assert [again[name] for name in ("tokens_in", "tokens_out", "cost_usd", "cached")] == [0, 0, 0.0, True]
     refused = runtime.describe(INSTANCE, {"refused": True, "reason": "no", "metadata": {}}, 0.25)
     assert (refused["prediction"], refused["status"], refused["features"]["tokens_in"]) == ("refused", "ok", None)
     failed = runtime.describe(INSTANCE, {"error": "no"}, 0.25)

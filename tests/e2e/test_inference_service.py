@@ -123,7 +123,7 @@ def test_what_it_answers_is_in_the_drift_report(cloud: Cloud) -> None:
     answer = cloud.client.post(f"/v1/endpoints/{MODEL}:predict", json={"instances": [QUESTION] * 3})
     assert answer.status_code == 200, answer.text
     until(lambda: report()["rows"] >= 3, "the answers are in the drift report")
-    figures = {"query_length", "dataset", "dialect", "tables", "tokens_in", "tokens_out"}
+    figures = {"query_length", "dataset", "dialect", "tables", "tokens_in", "tokens_out", "cost_usd", "cached"}
     assert {feature["name"] for feature in report()["features"]} == figures  # and no words: nobody allowed them
 
 
@@ -150,6 +150,9 @@ def test_what_stands_around_the_runtime_is_said_to_the_cloud(gemini: GeminiServe
         go_live(cloud)
         with worker_of(cloud) as worker:
             first, second = (worker.post("/predict", json=QUESTION) for _ in range(2))
-    assert first.json() == second.json()
+    paid, free = (answer.json().pop("metadata") for answer in (first, second))
+    assert (free["cached"], free["tokens_in"], free["tokens_out"], free["cost_usd"]) == (True, 0, 0, 0)
+    assert (paid["tokens_in"] > 0, "cached" in paid) == (True, False)
+    assert first.json() | {"metadata": None} == second.json() | {"metadata": None}
     assert ("x-modeldrop-cached" in first.headers, second.headers["x-modeldrop-cached"]) == (False, "1")
     assert "x-modeldrop-prediction-id" not in second.headers

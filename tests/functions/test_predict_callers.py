@@ -16,9 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from flask.testing import FlaskClient
 from google.auth import crypt, jwt
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modeldrop.adapters.gcp.identity_tokens import Certificates, IdentityTokens
-from modeldrop.errors import Unavailable
+from modeldrop.errors import InvalidInput, Unavailable
+from modeldrop.handlers.serving.predict_vertex import MOST_INSTANCES, count_instances, read_instances
 from tests.functions.predict_system import ANSWER, GOOD, client_of, package, process
 from tests.servers.receiver import Receiver, Reply
 
@@ -279,6 +282,40 @@ def test_the_rate_is_each_callers_own(tmp_path: Path, keys: Path, monkeypatch: p
     answer = client.post("/predict", json=BODY, headers={"X-API-Key": "other key"})
     assert (answer.status_code, 700 <= int(answer.headers["Retry-After"]) <= 800) == (429, True)
     assert client.get("/health").status_code == 200
+
+
+def test_a_batch_is_paid_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a million bytes is work, whether they are in order (here: a key twice) or not."""
+    limits = {"MODELDROP_INSTANCES_PER_SECOND": "0.01", "MODELDROP_INSTANCES_BURST": "5", "AIP_HTTP_PORT": "1"}
+    client = client_of(package(tmp_path) | limits, monkeypatch)
+    twice = b'{"a": 1, "a": 2, "instances": [%s]}' % b", ".join([json.dumps(GOOD).encode()] * 10)
+    assert client.post("/predict", data=twice).status_code == 400
+    assert 500 <= int(client.post("/predict", json=BODY).headers["Retry-After"]) <= 600
+
+
+def test_a_list_too_long_costs_no_more_than_the_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"MODELDROP_INSTANCES_PER_SECOND": "1", "MODELDROP_INSTANCES_BURST": "1", "AIP_HTTP_PORT": "1"}
+    client = client_of(package(tmp_path) | limits, monkeypatch)
+    assert client.post("/predict", json={"instances": [1] * 100_000}).status_code == 400
+    assert 990 <= int(client.post("/predict", json=BODY).headers["Retry-After"]) <= MOST_INSTANCES
+
+
+BODIES = st.binary() | st.builds(
+    lambda mark, before, count, after: mark + before + json.dumps({"instances": [GOOD] * count}).encode()[1:] + after,
+    st.sampled_from([b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf"]),
+    st.sampled_from([b"{", b" {", b'{"a": [1, {"instances": 3}], ', b"{{", b'{"instances": [1], ', b"["]),
+    st.integers(0, 1_005),
+    st.sampled_from([b"", b" ", b"}", b"x"]),
+)
+
+
+@given(body=BODIES)
+def test_whatever_can_be_read_is_counted_as_it_is(body: bytes) -> None:
+    counted = count_instances(body)
+    try:
+        assert counted == len(read_instances(body))
+    except InvalidInput:
+        assert 0 <= counted <= MOST_INSTANCES
 
 
 def test_no_more_are_answered_at_once_than_the_burst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

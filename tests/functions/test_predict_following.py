@@ -1,25 +1,30 @@
 """Hot swaps: the service follows a pointer, and no request ever fails because of that."""
 
+import json
 import logging
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.domain.serving_pointer import ServingPointer
 from modeldrop.errors import ConfigurationError, Unavailable
-from modeldrop.ports import Bucket
+from modeldrop.ports import Bucket, BucketObject
 from modeldrop.serving.followed_version import FollowedVersion
 from modeldrop.serving.served_version import NotServing, Serving
+from modeldrop.serving.shared_look import LookRules, SharedLook
 from modeldrop.wiring import connect_llm, open_artifacts
 from tests.functions.predict_system import GOOD, package, point, process, versioned
 
+GONE = "verified/flights/gone"
 PAUSE_SECONDS = 600.0  # by a clock that we move; nothing waits for it
 
 
@@ -42,7 +47,9 @@ class Desk:
         self.out_of_reach = False
         self.opened = 0
         uri = f"{bucket.as_uri()}/serving/flights.json"
-        self.followed = FollowedVersion(uri, self.open, connect_llm, pause_seconds=PAUSE_SECONDS, clock=self.clock)
+        self.followed = FollowedVersion(
+            uri, self.open, connect_llm, pause_seconds=PAUSE_SECONDS, clock=self.clock, reloads=LookRules(0.0)
+        )
 
     def open(self, uri: str) -> tuple[Bucket, str]:
         self.opened += 1
@@ -132,14 +139,29 @@ def test_an_answer_is_finished_by_the_version_it_began_with(desk: Desk) -> None:
 BROKEN = {
     "no pointer at all": (lambda bucket, good: b"{}", None, "missing required field"),
     "another model's": (
-        lambda bucket, good: ServingPointer("other", "v2", good.digest, good.folder),
+        lambda bucket, good: pointed_to(good, model="other"),
         None,
         "must be 'flights'",
     ),
     "nothing there": (
-        lambda bucket, good: ServingPointer("flights", "v2", good.digest, "verified/gone"),
+        lambda bucket, good: ServingPointer("flights", "v2", good.digest, "verified/flights/gone"),
         "v2",
         "gone/metadata.json does not exist",
+    ),
+    "a folder that anybody may write to": (
+        lambda bucket, good: pointed_to(good, folder="models/flights/v1"),
+        None,
+        "must be a folder below verified/flights/",
+    ),
+    "another model's folder": (
+        lambda bucket, good: pointed_to(good, folder="verified/other/v1"),
+        None,
+        "must be a folder below verified/flights/",
+    ),
+    "another model's metadata": (
+        lambda bucket, good: of_another_model(bucket),
+        "v2",
+        "the metadata are of 'other', not 'flights'",
     ),
     "other bytes": (
         lambda bucket, good: ServingPointer("flights", "v2", "0" * 64, good.folder),
@@ -152,6 +174,18 @@ BROKEN = {
         "link",
     ),
 }
+
+
+def pointed_to(good: ServingPointer, **changes: str) -> bytes:
+    """What ``write_pointer`` would not write."""
+    return msgspec.json.encode(msgspec.structs.replace(good, version="v2", **changes))
+
+
+def of_another_model(bucket: Path) -> ServingPointer:
+    """In order but for whose it is."""
+    content = json.loads((bucket / versioned(bucket, "v2").folder / "metadata.json").read_bytes()) | {"model": "other"}
+    folder = "verified/flights/other"
+    return ServingPointer("flights", "v2", package(bucket / folder, content)["MODELDROP_SERVED_DIGEST"], folder)
 
 
 @pytest.mark.parametrize(("broken", "version", "reason"), BROKEN.values(), ids=BROKEN.keys())
@@ -199,6 +233,33 @@ def test_what_will_never_work_is_not_loaded_again_until_the_pointer_changes(desk
     assert desk.version() == "v2"
 
 
+def test_a_reload_that_hangs_holds_nobody_up(desk: Desk) -> None:
+    """Storage, or a self-check, that does not answer: neither requests nor reloads wait for it without end."""
+    point(desk.bucket, versioned(desk.bucket, "v1"))
+    assert desk.version() == "v1"
+    go_on = threading.Event()
+
+    class Hanging(FolderBucket):
+        def stat(self, name: str) -> BucketObject | None:
+            assert go_on.wait(20)
+            return super().stat(name)
+
+    desk.followed._bucket = (Hanging(desk.bucket), "")
+    desk.followed._reloads = SharedLook(desk.followed._look_anew, LookRules(0.0, 0.1, 2))
+    point(desk.bucket, versioned(desk.bucket, "v2"))
+    with ThreadPoolExecutor(16) as threads:
+        outcomes = list(threads.map(lambda _: desk.followed.reload(), range(16)))
+    assert all(isinstance(outcome, NotServing) and not outcome.final for outcome in outcomes)
+    reasons = {outcome.reason for outcome in outcomes if isinstance(outcome, NotServing)}
+    assert reasons == {
+        "reload: 2 other callers wait for this already",
+        "reload: there was no outcome within 0.1 s; it goes on by itself",
+    }
+    assert desk.version() == "v1"
+    go_on.set()
+    desk.until(lambda: desk.version() == "v2")
+
+
 def test_back_to_the_version_that_still_answers(desk: Desk) -> None:
     good = versioned(desk.bucket, "v1")
     point(desk.bucket, good)
@@ -228,8 +289,9 @@ def test_a_version_that_fails_its_self_check_is_not_swapped_in(desk: Desk, monke
     point(desk.bucket, versioned(desk.bucket, "v1"))
     assert desk.version() == "v1"
     content = {"model": "flights", "version": "v2", "runtime": "gemini", "selected_model": "gemini-2.5-flash"}
-    digest = package(desk.bucket / "llm", content)["MODELDROP_SERVED_DIGEST"]
-    point(desk.bucket, ServingPointer("flights", "v2", digest, "llm"))
+    folder = "verified/flights/llm"
+    digest = package(desk.bucket / folder, content)["MODELDROP_SERVED_DIGEST"]
+    point(desk.bucket, ServingPointer("flights", "v2", digest, folder))
     outcome = desk.followed.reload()
     assert isinstance(outcome, NotServing)
     assert not outcome.final
@@ -268,7 +330,7 @@ def test_swaps_under_load_fail_no_request(tmp_path: Path) -> None:
             version = f"v{number}"
             point(bucket, versioned(bucket, version))
             load.wait_for(version)
-            point(bucket, b"not a pointer" if number % 2 else ServingPointer("flights", "v99", "0" * 64, "gone"))
+            point(bucket, b"not a pointer" if number % 2 else ServingPointer("flights", "v99", "0" * 64, GONE))
             load.wait_for_swap_to_fail()
         load.stop()
     assert load.problems == []

@@ -15,7 +15,7 @@ from modeldrop.client.event_ids import is_uuid7
 from modeldrop.events.prediction_events import decode_predictions
 from modeldrop.handlers.serving.caller import Anybody
 from modeldrop.handlers.serving.prediction_events import PredictionEvents
-from modeldrop.handlers.serving.response_cache import ResponseCache
+from modeldrop.handlers.serving.response_cache import KeptAnswers, ResponseCache
 from modeldrop.handlers.serving.routes import answer_predict
 from modeldrop.handlers.serving.service import Service
 from modeldrop.http.messages import Reply
@@ -36,6 +36,7 @@ class Writer:
         self.asked: list[object] = []
         self.may_go_on = threading.Event()
         self.closed = False
+        self.costs: dict[str, Any] = {}
 
     def predict(self, instances: list[object]) -> list[dict[str, Any]]:
         self.asked += instances
@@ -75,7 +76,7 @@ class Writer:
                 return {"error": f"cannot: {query}"}
             case {"user_query": "refuse"}:
                 return {"refused": True, "reason": "no"}
-        return dict(SQL)
+        return SQL | self.costs
 
 
 class Always:
@@ -94,7 +95,7 @@ class Always:
         return {}
 
 
-def service(writer: Writer, cache: ResponseCache | None = None, events: PredictionEvents | None = None) -> Service:
+def service(writer: Writer, cache: KeptAnswers | None = None, events: PredictionEvents | None = None) -> Service:
     return Service(ServingSettings("", "", "", ""), Always(writer), Anybody(), None, cache, events)
 
 
@@ -235,6 +236,24 @@ def test_the_same_question_is_asked_once() -> None:
     again = ask(cached, QUESTION | {"user_query": " How  many flights?"})
     assert (content_of(again), again.headers["X-Modeldrop-Cached"]) == (SQL, "1")
     assert writer.asked == [QUESTION]
+
+
+def test_what_is_given_again_is_not_paid_again() -> None:
+    writer = Writer()
+    figures = {
+        "tokens_in": 90,
+        "tokens_out": 10,
+        "cost_usd": 0.01,
+        "latency_ms": 800.0,
+        "attempts": 2,
+        "llm_version": "x",
+    }
+    writer.costs = {"metadata": figures}
+    cached = service(writer, cache=ResponseCache(60.0, 1_000_000))
+    assert content_of(ask(cached, QUESTION))["metadata"] == figures
+    nothing = {"tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "latency_ms": 0.0, "attempts": 0}
+    for _ in range(2):
+        assert content_of(ask(cached, QUESTION))["metadata"] == figures | nothing | {"cached": True}
 
 
 def test_a_batch_is_put_together_in_order_from_what_is_known_and_what_is_not() -> None:

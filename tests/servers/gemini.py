@@ -68,6 +68,8 @@ class Said:
     tokens_in: int = 100
     tokens_out: int = 20
     tokens_thought: int = 0
+    has_usage: bool = True
+    """Whether it says anything of tokens."""
     pieces: tuple[str, ...] | None = None
     wait_after_first: Event | None = None
     """A stream goes on after its first piece when this is set."""
@@ -82,9 +84,9 @@ class Fault:
     code: int = 503
     status: str = "UNAVAILABLE"
     message: str = "The model is overloaded. Please try again later."
-    kind: Literal["status", "drop", "hang", "garble", "gateway", "drip", "huge"] = "status"
+    kind: Literal["status", "drop", "hang", "garble", "gateway", "drip", "huge", "misshapen"] = "status"
     """An error; the connection closed; no answer until the caller leaves; a 200 that is no JSON; a proxy's error page;
-    an answer of one byte now and then; one without an end."""
+    an answer of one byte now and then; one without an end; a 200 that is JSON of another shape."""
     headers: Mapping[str, str] = field(default_factory=dict)
     retry_delay: str | None = None
     """``retryDelay`` of a google.rpc.RetryInfo in the error."""
@@ -275,6 +277,13 @@ class _Connection(BaseHTTPRequestHandler):
         if fault.kind == "status":
             error = ApiError(fault.code, fault.status, fault.message, fault.retry_delay)
             self._send(fault.code, error.body(), fault.headers)
+        elif fault.kind == "misshapen":
+            body = {"candidates": "none", "usageMetadata": {"promptTokenCount": "many"}}
+            line = b"data: " + json.dumps(body).encode() + b"\r\n\r\n"
+            if self.path.partition("?")[0].endswith(":streamGenerateContent"):
+                self._send_bytes(200, line, {"content-type": "text/event-stream"})
+            else:
+                self._send(200, body)
         elif fault.kind in ("garble", "gateway"):
             code = 200 if fault.kind == "garble" else fault.code
             self._send_bytes(code, b"<html>Please sign in</html>", {"content-type": "text/html"} | dict(fault.headers))

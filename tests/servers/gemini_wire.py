@@ -130,10 +130,12 @@ def bodies(said: "Said", pieces: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The bodies of an answer: the reason to end is in the last, the tokens so far in each."""
     for number, piece in enumerate(pieces, 1):
         share = math.ceil(said.tokens_out * number / len(pieces))
-        usage = {"promptTokenCount": said.tokens_in, "candidatesTokenCount": share}
+        usage: dict[str, Any] = {"promptTokenCount": said.tokens_in, "candidatesTokenCount": share}
         usage |= {"thoughtsTokenCount": said.tokens_thought} if said.tokens_thought else {}
         usage["totalTokenCount"] = sum(usage.values())
-        body: dict[str, Any] = {"usageMetadata": usage, "modelVersion": "gemini-2.5-flash-001", "responseId": "r-1"}
+        body: dict[str, Any] = {"modelVersion": "gemini-2.5-flash-001", "responseId": "r-1"}
+        if said.has_usage:
+            body["usageMetadata"] = usage
         if said.blocked:
             body["promptFeedback"] = {"blockReason": said.blocked}
         elif said.finish is not None:

@@ -4,10 +4,10 @@ Each database has a table ``secrets`` beside the two that may be read. SQLite it
 (its authorizer); of both databases everything that is stored is compared before and after.
 """
 
+import atexit
+import gc
 import hashlib
-import json
 import random
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -22,35 +22,11 @@ from hypothesis import strategies as st
 from modeldrop.serving.sql.guard import check_sql
 from modeldrop.serving.sql.schema import DatasetSchema, Dialect
 from modeldrop.serving.sql.verdicts import Accepted, Refusal
+from tests.unit.recorded_sql import ATTACKS, BENIGN, DIALECTS, SECRET, SETUP, TABLES, mutated
 
-RECORDED = Path(__file__).parent / "recorded" / "sql"
-TABLES = {
-    "orders": dict.fromkeys(("id", "customer_id", "amount", "status", "ordered_at", "note"), "TEXT"),
-    "customers": dict.fromkeys(("id", "name", "region"), "TEXT"),
-}
-SECRET = "TOPSECRET"
-SETUP = [
-    "CREATE TABLE orders (id INTEGER, customer_id INTEGER, amount DOUBLE, status TEXT, ordered_at TIMESTAMP, note TEXT,"
-    " hidden TEXT)",
-    "CREATE TABLE customers (id INTEGER, name TEXT, region TEXT)",
-    f"CREATE TABLE secrets AS SELECT 1 AS id, '{SECRET}' AS token",
-    f"CREATE TABLE note AS SELECT '{SECRET}' AS note",  # named like a column of orders
-    f"CREATE TABLE skills AS SELECT 1 AS id, '{SECRET}' AS token",
-    "INSERT INTO customers VALUES (1, 'Ada', 'north'), (2, 'Bo', 'south'), (3, 'Cy', 'north')",
-    "INSERT INTO orders VALUES (1, 1, 10.5, 'paid', '2024-01-03 08:00:00', 'gift wrap', 'x'),"
-    " (2, 1, 70.25, 'open', '2024-01-20 09:30:00', NULL, 'x'), (3, 2, 33, 'paid', '2024-02-02 10:00:00', 'call', 'x'),"
-    " (4, 3, 5, 'paid', '2024-02-11 11:00:00', NULL, 'x'), (5, 3, 64, 'lost', '2024-03-01 12:00:00', 'a gift', 'x')",
-]
-
-
-def recorded(name: str) -> list[tuple[Dialect, str, str]]:
-    """(dialect, category, statement) of every line, once for each of its dialects."""
-    lines = [json.loads(line) for line in (RECORDED / name).read_text().splitlines()]
-    return [(dialect, line.get("category", ""), line["sql"]) for line in lines for dialect in line["dialects"]]
-
-
-ATTACKS = recorded("attacks.jsonl")
-BENIGN = recorded("benign.jsonl")
+# Tests of the inference service set aside what is in memory (process_tuning); DuckDB, which is then never collected,
+# would complain of leaks behind the last line of the run.
+atexit.register(gc.unfreeze)
 
 
 def verdict(sql: str, dialect: Dialect, row_limit: int = 1_000) -> Accepted | Refusal:
@@ -135,9 +111,6 @@ def test_there_are_enough_statements() -> None:
     assert {dialect for dialect, _, _ in ATTACKS} == {dialect for dialect, _, _ in BENIGN} == {*DIALECTS}
 
 
-DIALECTS: tuple[Dialect, ...] = ("bigquery", "postgres", "duckdb", "sqlite")
-
-
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_attacks_are_refused(dialect: Dialect) -> None:
     verdicts = {sql: verdict(sql, dialect) for of, _, sql in ATTACKS if of == dialect}
@@ -192,6 +165,21 @@ def test_the_row_limit_holds_in_both_databases(rows: int, sqlite_database: Sqlit
             assert len(database.run(accepted.sql)) <= rows, accepted.sql
 
 
+def test_the_columns_a_statement_is_said_to_return_are_those_it_returns(
+    sqlite_database: Sqlite, duck_database: DuckDb
+) -> None:
+    known = 0
+    for dialect, _, sql in BENIGN:
+        database = {"sqlite": sqlite_database, "duckdb": duck_database}.get(dialect)
+        accepted = verdict(sql, dialect)
+        assert isinstance(accepted, Accepted)
+        if database is not None and accepted.columns is not None:
+            described = database.connection.execute(accepted.sql).description
+            assert [column[0].lower() for column in described or ()] == [name.lower() for name in accepted.columns], sql
+            known += 1
+    assert known > 80
+
+
 def test_the_databases_would_tell(sqlite_database: Sqlite, duck_database: DuckDb) -> None:
     """The witnesses of this file see what the guard must prevent."""
     assert sqlite_database.run("SELECT token FROM secrets") == [(SECRET,)] == duck_database.run("FROM note")
@@ -205,63 +193,6 @@ def test_the_databases_would_tell(sqlite_database: Sqlite, duck_database: DuckDb
         assert database.stored() != before
         database.run("DELETE FROM customers WHERE id = 9")
         sqlite_database.connection.commit()
-
-
-FRAGMENTS = [
-    *(
-        ", secrets",
-        " UNION SELECT token FROM secrets",
-        "; DROP TABLE orders",
-        "--",
-        "/*",
-        "*/",
-        "'",
-        '"',
-        "`",
-        "\\",
-        "(",
-    ),
-    *(
-        ")",
-        " JOIN secrets ON 1 = 1",
-        "(SELECT token FROM secrets)",
-        " IN secrets",
-        " IN note",
-        "WITH secrets AS (SELECT 1) ",
-    ),
-    *(
-        " main.",
-        "[secrets]",
-        '"secrets"',
-        " LIMIT -1",
-        " OR 1 = 1",
-        ", note",
-        " AS secrets",
-        "''",
-        " FROM secrets ",
-        ";",
-    ),
-]
-POOL = [sql for dialect, _, sql in (*BENIGN, *ATTACKS) if dialect == "sqlite" and len(sql) < 500]
-WORD = re.compile(r"\w+|\s+|.", re.DOTALL)
-
-
-def mutated(chance: random.Random) -> str:
-    """Two statements cut and joined, words exchanged between them, and fragments of attacks put in."""
-    first, second = (WORD.findall(chance.choice(POOL)) or [" "] for _ in range(2))
-    words = first[: chance.randint(0, len(first))] + second[chance.randint(0, len(second)) :]
-    if chance.random() < 0.5:
-        words = first
-    for _ in range(chance.randint(0, 3)):
-        place = chance.randint(0, len(words))
-        action = chance.random()
-        if action < 0.4:
-            words[place:place] = [chance.choice(FRAGMENTS)]
-        elif action < 0.7:
-            words[place : place + 1] = [chance.choice([*second, "secrets", "orders", "note"])]
-        else:
-            words[place : place + 1] = []
-    return "".join(words)
 
 
 def assert_touches_nothing_else(sql: str, database: Sqlite, bare: Sqlite) -> bool:
@@ -289,11 +220,11 @@ def assert_touches_nothing_else(sql: str, database: Sqlite, bare: Sqlite) -> boo
 @settings(max_examples=200, deadline=None)
 @given(chance=st.randoms(use_true_random=False))
 def test_no_mutation_reads_another_table(sqlite_database: Sqlite, bare_database: Sqlite, chance: random.Random) -> None:
-    assert_touches_nothing_else(mutated(chance), sqlite_database, bare_database)
+    assert_touches_nothing_else(mutated(chance, "sqlite"), sqlite_database, bare_database)
 
 
 def test_many_mutations_are_accepted_and_read_no_other_table(sqlite_database: Sqlite, bare_database: Sqlite) -> None:
     chance = random.Random(20_261_121)
-    statements = [mutated(chance) for _ in range(2_000)]
+    statements = [mutated(chance, "sqlite") for _ in range(2_000)]
     accepted = sum(assert_touches_nothing_else(sql, sqlite_database, bare_database) for sql in statements)
     assert accepted >= 50  # else the test would say little

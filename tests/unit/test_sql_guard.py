@@ -201,6 +201,59 @@ class TestColumns:
         assert "'nope'" in reason("SELECT x FROM `p.d.orders` AS o, UNNEST(nope) AS x", "bigquery", tables)
 
 
+class TestResultColumns:
+    @pytest.mark.parametrize(
+        ("sql", "columns"),
+        [
+            ('SELECT id, o.amount AS total, note AS "The note" FROM orders AS o', ("id", "total", "The note")),
+            ("SELECT id AS a FROM orders UNION ALL SELECT amount FROM orders", ("a",)),
+            ("(SELECT id AS a FROM orders) UNION (SELECT amount FROM orders) ORDER BY 1", ("a",)),
+            ("WITH o AS (SELECT id AS k FROM orders) SELECT k FROM o", ("k",)),
+            ("SELECT * FROM orders", None),
+            ("SELECT id, o.* FROM orders AS o", None),
+            ("SELECT id, COUNT(*) FROM orders GROUP BY id", None),
+            ("SELECT CAST(id AS TEXT) FROM orders", None),
+            ("SELECT a.id, b.id FROM orders AS a JOIN orders AS b ON a.id = b.id", None),
+        ],
+    )
+    @pytest.mark.parametrize("dialect", ["postgres", "duckdb", "sqlite"])
+    def test_they_are_those_the_statement_names(
+        self, sql: str, columns: tuple[str, ...] | None, dialect: Dialect
+    ) -> None:
+        verdict = check_sql(sql, DatasetSchema(dialect, {"orders": ORDERS}))
+        assert isinstance(verdict, Accepted)
+        assert verdict.columns == columns
+
+    @pytest.mark.parametrize(
+        ("sql", "dialect"),
+        [
+            ("SELECT id FROM orders UNION BY NAME SELECT note FROM orders", "duckdb"),
+            ("SELECT * EXCLUDE (id) FROM orders", "duckdb"),
+            ("SELECT AS STRUCT id FROM orders", "bigquery"),
+        ],
+    )
+    def test_where_the_database_alone_knows_them(self, sql: str, dialect: Dialect) -> None:
+        verdict = check_sql(sql, DatasetSchema(dialect, {"orders": ORDERS}))
+        assert isinstance(verdict, Accepted)
+        assert verdict.columns is None
+
+
+class TestFormat:
+    @pytest.mark.parametrize("text", ["%d", "%.2f%%", "%05d", "%-20s|", "%'d", "%t of %T", "100 %%", "%+.3e", "äöü %s"])
+    def test_a_narrow_one_passes_on_bigquery(self, text: str) -> None:
+        assert rendered(f'SELECT FORMAT("{text}", id) AS x FROM orders', "bigquery")
+
+    @pytest.mark.parametrize(
+        "text", ["%100d", "%.100f", "%*d", "%.*f", "%1000000000d", "%%%100d", "% ", "%", "%n", "%\\x31000d"]
+    )
+    def test_others_are_refused(self, text: str) -> None:
+        assert "two digits" in reason(f'SELECT FORMAT("{text}", id) AS x FROM orders', "bigquery")
+
+    @pytest.mark.parametrize("first", ["note", "CONCAT('%', 'd')", "r'%d'", "(SELECT '%d')", "'%' '1000d'"])
+    def test_only_a_text_that_is_written_out(self, first: str) -> None:
+        assert reason(f"SELECT FORMAT({first}, id) AS x FROM orders", "bigquery")
+
+
 class TestReading:
     @pytest.mark.parametrize("dialect", DIALECTS)
     @pytest.mark.parametrize("sql", BOMBS.values(), ids=BOMBS.keys())

@@ -83,6 +83,7 @@ def test_columns_must_be_in_the_result_where_it_is_known(place: str) -> None:
     assert check_visualization(XY, ["a", "b"]) == check_visualization(XY)
     refusal = check_visualization({**XY, place: "secret"}, ["a", "b"])
     assert refusal == Refusal("visualization: column 'secret' is not in the result")
+    assert check_visualization({**XY, place: "A"}, ["a", "B"]) == check_visualization({**XY, place: "A"})
 
 
 JSON = st.recursive(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from modeldrop.domain.object_names import is_object_name
-from modeldrop.domain.packages import METADATA_NAME, MODEL_NAME, VERSION_NAME
+from modeldrop.domain.packages import METADATA_NAME, MODEL_NAME, OUR_FOLDER, VERSION_NAME
 from modeldrop.errors import FieldProblem, InvalidInput
 
 POINTER_FOLDER = "serving/"
@@ -40,7 +40,8 @@ class ServingPointer(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str
     """Lower-case hex SHA-256 of ``metadata.json``."""
     folder: str
-    """Folder of the bucket with ``metadata.json`` and artifacts, without a slash at either end."""
+    """Folder of the bucket with ``metadata.json`` and artifacts, without a slash at either end. Below
+    ``verified/{model}/``: there are copies of what passed the gate, which uploaders cannot change."""
     warm: tuple[Swappable, ...] = ()
     """Other versions it may name next; whoever serves passes them over."""
 
@@ -136,19 +137,20 @@ def _check(pointer: ServingPointer, model: str) -> None:
     problems = []
     if pointer.model != model or not MODEL_NAME.fullmatch(model):
         problems.append(FieldProblem("model", f"must be {model!a}, the name of a model, not {pointer.model[:80]!a}"))
-    problems += _problems_of(pointer.current, "")
+    problems += _problems_of(pointer.current, model, "")
     for number, one in enumerate(pointer.warm):
-        problems += _problems_of(one, f"warm.{number}.")
+        problems += _problems_of(one, model, f"warm.{number}.")
     if problems:
         raise InvalidInput(problems)
 
 
-def _problems_of(one: Swappable, place: str) -> list[FieldProblem]:
+def _problems_of(one: Swappable, model: str, place: str) -> list[FieldProblem]:
     problems = []
     if not VERSION_NAME.fullmatch(one.version):
         problems.append(FieldProblem(f"{place}version", f"no version can be called {one.version[:80]!a}"))
     if not _DIGEST.fullmatch(one.digest):
         problems.append(FieldProblem(f"{place}digest", "must be the SHA-256 of the metadata, 64 lower-case hex digits"))
-    if not is_object_name(f"{one.folder}/{METADATA_NAME}"):
-        problems.append(FieldProblem(f"{place}folder", "must be a folder of the bucket, without a slash at either end"))
+    below = f"{OUR_FOLDER}{model}/"
+    if not one.folder.startswith(below) or not is_object_name(f"{one.folder}/{METADATA_NAME}"):
+        problems.append(FieldProblem(f"{place}folder", f"must be a folder below {below}, without a slash at its end"))
     return problems

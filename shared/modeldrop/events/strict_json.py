@@ -68,6 +68,15 @@ def decode_list_field(data: bytes, name: str, *, limit_bytes: int, limit_count: 
 def _within_size(data: bytes, limit_bytes: int) -> bytes:
     if len(data) > limit_bytes:
         raise _invalid(f"{len(data):,} bytes, more than the {limit_bytes:,} allowed")
+    return without_mark(data)
+
+
+def without_mark(data: bytes) -> bytes:
+    """The document without a byte order mark at its start.
+
+    >>> without_mark("\\ufeff[]".encode())
+    b'[]'
+    """
     return data.removeprefix(_BYTE_ORDER_MARK)
 
 

@@ -26,8 +26,11 @@ from modeldrop.ports import Bucket
 from modeldrop.serving.gemini.language_model import ConnectLlm
 from modeldrop.serving.loading import load_runtime
 from modeldrop.serving.served_version import NotServing, OpenArtifacts, Serving, attempt
+from modeldrop.serving.shared_look import LookRules, SharedLook
 
 logger = logging.getLogger(__name__)
+
+RELOADS = LookRules()
 
 
 class FailedSwap(msgspec.Struct, frozen=True):
@@ -54,6 +57,7 @@ class FollowedVersion:
         *,
         pause_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        reloads: LookRules = RELOADS,
     ) -> None:
         root, separator, file_name = uri.rpartition(f"/{POINTER_FOLDER}")
         self._model = file_name.removesuffix(".json")
@@ -64,6 +68,7 @@ class FollowedVersion:
         self._connect_llm = connect_llm
         self._pause_seconds = pause_seconds
         self._clock = clock
+        self._reloads = SharedLook(self._look_anew, reloads)
         self._looking = threading.Lock()
         self._starting = threading.Lock()
         self._due = threading.Event()
@@ -87,11 +92,8 @@ class FollowedVersion:
         return current
 
     def reload(self) -> Serving | NotServing:
-        """Looks now, and tries again what failed before."""
-        with self._looking:
-            self._settled = None
-            self._look()
-            return self._outcome()
+        """Looks now, and tries again what failed before. Callers share a look, and wait for it within limits."""
+        return self._reloads.outcome(lambda reason: NotServing(f"reload: {reason}", final=False))
 
     def facts(self) -> dict[str, Any]:
         """The model, and the swap that failed, if the last one did."""
@@ -103,6 +105,12 @@ class FollowedVersion:
             if self._current is None and self._is_due():
                 self._look()
             return self._outcome() if self._current is None else self._current
+
+    def _look_anew(self) -> Serving | NotServing:
+        with self._looking:
+            self._settled = None
+            self._look()
+            return self._outcome()
 
     def _outcome(self) -> Serving | NotServing:
         if self._failure is not None:
@@ -175,7 +183,9 @@ class FollowedVersion:
         if current is not None and (current.version, current.digest) == (pointer.version, pointer.digest):
             return current
         folder = f"{prefix}{pointer.folder}"
-        runtime = load_runtime(bucket, folder, pointer.digest, pointer.version, connect_llm=self._connect_llm)
+        runtime = load_runtime(
+            bucket, folder, pointer.digest, pointer.version, connect_llm=self._connect_llm, model=self._model
+        )
         runtime.self_check()
         return Serving(pointer.model, pointer.version, pointer.digest, runtime)
 

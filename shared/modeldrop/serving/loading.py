@@ -26,18 +26,28 @@ RUNTIMES: Mapping[str, Callable[[Package, ConnectLlm], Runtime]] = {
 
 
 def load_runtime(
-    bucket: Bucket, prefix: str, digest: str, version: str | None = None, *, connect_llm: ConnectLlm
+    bucket: Bucket,
+    prefix: str,
+    digest: str,
+    version: str | None = None,
+    *,
+    connect_llm: ConnectLlm,
+    model: str | None = None,
 ) -> Runtime:
     """The runtime of the version whose ``metadata.json`` lies in folder ``prefix`` ("" is the bucket itself).
 
     ``digest``: the lower-case hex SHA-256 the metadata must have, so that nothing is served that was not checked.
     ``version``: what answers call it; None: what the metadata or else the folder is called.
     ``connect_llm``: makes the connection of a runtime that calls an LLM; not called for any other.
+    ``model``: whose version it must be, where the metadata say (flat ones do not); None: whose is not asked.
     Raises NotFound, TooLarge, InvalidInput, PermanentError (a runtime this image has not), ConfigurationError,
     Unavailable (try again).
     """
     folder = prefix.strip("/")
     metadata = _read_metadata(bucket, folder, digest)
+    if model is not None and metadata.get("model") not in (None, model):
+        problem = f"the metadata are of {str(metadata['model'])[:80]!a}, not {model!a}"
+        raise InvalidInput([FieldProblem("model", problem)])
     runtime = _runtime_name(metadata)
     load = RUNTIMES.get(runtime) if isinstance(runtime, str) else None
     if load is None:

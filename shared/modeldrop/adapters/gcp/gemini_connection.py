@@ -21,15 +21,19 @@ from google import genai
 from google.auth.exceptions import GoogleAuthError
 
 from modeldrop.adapters.gcp.gemini_deadline import DeadlineTransport, ThreadDeadline
-from modeldrop.adapters.gcp.gemini_failures import Failures
+from modeldrop.adapters.gcp.gemini_failures import Failures, is_of_the_answer
 from modeldrop.errors import ConfigurationError
 from modeldrop.serving.gemini.configuration import GeminiConfiguration
-from modeldrop.serving.gemini.outcomes import Failure, Reply
+from modeldrop.serving.gemini.outcomes import UNREADABLE, Failure, Reply, plausible_tokens
 from modeldrop.serving.gemini.prompt import Prompt
 from modeldrop.serving.gemini.response_schema import RESPONSE_SCHEMA
 
 SHORTEST_SERVER_TIMEOUT_SECONDS = 10
 """The client tells the service its timeout, and the Gemini API answers a shorter one with 400."""
+
+# Not as the client's own argument: with that it would parse what the LLM wrote, piece by piece and without limits, and
+# raise for a number of 5,000 digits or brackets without end. What the LLM wrote is read by us, once it is whole.
+_SCHEMA_IN_BODY: dict[str, Any] = {"extra_body": {"generationConfig": {"responseSchema": RESPONSE_SCHEMA}}}
 
 _ON = ("true", "1")  # as the client reads it
 
@@ -51,12 +55,13 @@ class GeminiConnection:
 
     def generate(self, prompt: Prompt, seconds: float) -> Reply | Failure:
         """The whole answer at once."""
+        gathered = _Gathered()
         try:
             with self._deadline.within(seconds):
                 response = self._client.models.generate_content(**self._arguments(prompt, seconds))
-            return _Gathered().add(response).reply()
+            return gathered.add(response).reply()
         except Exception as error:
-            return self._to_failure(error)
+            return self._ended(error, gathered)
 
     def stream(self, prompt: Prompt, seconds: float) -> Iterator[str | Reply | Failure]:
         """Pieces of the answer's text as they arrive; the last element is the ``Reply`` or ``Failure``."""
@@ -75,7 +80,7 @@ class GeminiConnection:
                 yield gathered.add(piece).text[text_before:]
             yield gathered.reply()
         except Exception as error:
-            yield self._to_failure(error)
+            yield self._ended(error, gathered)
 
     def check(self, seconds: float) -> Failure | None:
         """Whether the LLM would answer us: counting tokens is free, and needs the same name, rights and region."""
@@ -88,6 +93,12 @@ class GeminiConnection:
             return self._to_failure(error)
         return None
 
+    def _ended(self, error: Exception, gathered: "_Gathered") -> Reply | Failure:
+        """What cannot be read was answered all the same: it says nothing about the service, and is not asked again."""
+        if is_of_the_answer(error):
+            return gathered.unreadable()
+        return self._to_failure(error)
+
     def _arguments(self, prompt: Prompt, seconds: float) -> dict[str, Any]:
         configuration = self._configuration
         thinking = configuration.thinking_budget
@@ -99,9 +110,8 @@ class GeminiConnection:
             "max_output_tokens": configuration.max_output_tokens,
             "candidate_count": 1,
             "response_mime_type": "application/json",
-            "response_schema": RESPONSE_SCHEMA,
             "automatic_function_calling": {"disable": True},
-            "http_options": _http_options(seconds),
+            "http_options": _http_options(seconds) | _SCHEMA_IN_BODY,
         }
         if thinking is not None:
             config["thinking_config"] = {"thinking_budget": thinking}
@@ -155,7 +165,8 @@ class _Gathered:
         self.text = ""
         self._finish = self._blocked = ""
         self._llm_version: str | None = None
-        self._tokens_in = self._tokens_out = 0
+        self._tokens_in: int | None = None
+        self._tokens_out: int | None = None
 
     def add(self, piece: Any) -> "_Gathered":
         """Texts are joined, without what the LLM only thought; of all else the last word counts."""
@@ -167,13 +178,17 @@ class _Gathered:
             parts = (candidate.content and candidate.content.parts) or []
             self.text += "".join(part.text for part in parts if part.text and not part.thought)
         if usage:
-            self._tokens_in = usage.prompt_token_count or 0
-            self._tokens_out = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+            self._tokens_in = plausible_tokens(usage.prompt_token_count)
+            written, thought = usage.candidates_token_count, usage.thoughts_token_count
+            self._tokens_out = plausible_tokens(plausible_tokens(written) + plausible_tokens(thought))
         self._llm_version = piece.model_version or self._llm_version
         return self
 
     def reply(self) -> Reply:
         return Reply(self.text, self._finish, self._blocked, self._llm_version, self._tokens_in, self._tokens_out)
+
+    def unreadable(self) -> Reply:
+        return Reply("", UNREADABLE, "", self._llm_version, self._tokens_in, self._tokens_out)
 
 
 def _name(reason: Any) -> str:

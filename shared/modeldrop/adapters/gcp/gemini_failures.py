@@ -41,7 +41,7 @@ class Failures:
             is_network = isinstance(error, auth_errors.TransportError)
             what = "no token for" if is_network else "no valid credentials for"
             return Failure(f"{what} the LLM service ({type(error).__name__})", "down" if is_network else "refused")
-        if isinstance(error, ValueError | httpx.DecodingError):  # of the client's reading of the answer
+        if isinstance(error, ValueError | httpx.DecodingError):  # no JSON at all: a proxy's page, or half an answer
             return Failure("the LLM service answered what cannot be read", "down")
         logger.error("unforeseen while calling the LLM service: %s", type(error).__name__, exc_info=error)
         return Failure(f"{type(error).__name__} while calling the LLM service", "down")
@@ -62,6 +62,16 @@ class Failures:
             text = text.replace(secret, "…")
         text = _CREDENTIAL.sub("…", text)
         return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:LONGEST_EXCERPT]
+
+
+def is_of_the_answer(error: Exception) -> bool:
+    """Whether the service answered with JSON that the client cannot make an answer of: that is this answer's fault.
+
+    Text that is no JSON is a service that does not work, or not the service at all.
+    """
+    if isinstance(error, json.JSONDecodeError | UnicodeError | genai_errors.UnknownApiResponseError):
+        return False
+    return isinstance(error, ValueError | RecursionError)  # pydantic's are ValueErrors
 
 
 def _seconds_asked(error: genai_errors.APIError) -> float | None:

@@ -10,7 +10,7 @@ import msgspec
 
 from modeldrop.errors import InvalidInput
 from modeldrop.handlers.serving.prediction_events import Answered
-from modeldrop.handlers.serving.response_cache import ResponseCache, cache_key
+from modeldrop.handlers.serving.response_cache import KeptAnswers, cache_key, given_again, is_worth_keeping
 from modeldrop.handlers.serving.service import Service
 from modeldrop.serving.runtime import Runtime
 from modeldrop.serving.served_version import Serving
@@ -66,21 +66,23 @@ def predict_each(runtime: Runtime, instances: list[object]) -> list[dict[str, An
 
 
 def _through_cache(
-    cache: ResponseCache | None, served: str, instances: list[object], predict: Predict
+    cache: KeptAnswers | None, served: str, instances: list[object], predict: Predict
 ) -> tuple[list[dict[str, Any]], int]:
     if cache is None:
         return predict(instances), 0
-    now = time.monotonic()
     keys = [None if isinstance(instance, InvalidInput) else cache_key(served, instance) for instance in instances]
-    found = [None if key is None else cache.get(key, now) for key in keys]
-    predicted = iter(predict([instance for instance, known in zip(instances, found, strict=True) if known is None]))
-    answers = []
-    for key, known in zip(keys, found, strict=True):
-        answer = next(predicted) if known is None else known
-        if key is not None and known is None:
-            cache.put(key, answer, time.monotonic())
-        answers.append(answer)
-    return answers, sum(known is not None for known in found)
+    asked = list({key for key in keys if key is not None})
+    known = dict(zip(asked, cache.get_many(asked, time.monotonic()), strict=True))
+    found = [None if key is None else known[key] for key in keys]
+    predicted = iter(predict([instance for instance, one in zip(instances, found, strict=True) if one is None]))
+    answers = [next(predicted) if one is None else given_again(one) for one in found]
+    new = {
+        key: answer
+        for key, answer, one in zip(keys, answers, found, strict=True)
+        if key is not None and one is None and is_worth_keeping(answer)
+    }
+    cache.put_many(new, time.monotonic())
+    return answers, sum(one is not None for one in found)
 
 
 def _predict_one(runtime: Runtime, instance: object) -> dict[str, Any]:

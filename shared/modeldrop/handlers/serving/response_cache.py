@@ -1,4 +1,6 @@
-"""Answers that were given, kept for a while for the same input. In the memory of this process; off by default.
+"""Answers that were given, kept for a while for the same input. Off by default.
+
+In the memory of this process, or in a Redis that several share (``adapters.redis.shared_answers``).
 
 The key holds the digest of the version and the input in one spelling, so a swap forgets nothing and mixes nothing. The
 least recently used answers go first when there is no room. The time is an argument.
@@ -7,13 +9,23 @@ least recently used answers go first when there is no room. The time is an argum
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 _ENTRY_BYTES = 300
 """What an entry takes beside its answer: the key, the tuple, and its place in the dictionary."""
+
+
+class KeptAnswers(Protocol):
+    """Where answers are kept. Used by many threads at once; never raises, and hardly waits."""
+
+    def get_many(self, keys: Sequence[bytes], now: float) -> list[dict[str, Any] | None]:
+        """The answer to each key, as an object of its own; None where there is none, or it is too old."""
+
+    def put_many(self, answers: Mapping[bytes, Mapping[str, Any]], now: float) -> None:
+        """Keep these answers by their keys."""
 
 
 class ResponseCache:
@@ -25,6 +37,15 @@ class ResponseCache:
         self._lock = threading.Lock()
         self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
         self._bytes = 0
+
+    def get_many(self, keys: Sequence[bytes], now: float) -> list[dict[str, Any] | None]:
+        """See ``KeptAnswers``."""
+        return [self.get(key, now) for key in keys]
+
+    def put_many(self, answers: Mapping[bytes, Mapping[str, Any]], now: float) -> None:
+        """See ``KeptAnswers``."""
+        for key, answer in answers.items():
+            self.put(key, answer, now)
 
     def get(self, key: bytes, now: float) -> dict[str, Any] | None:
         """The answer, as an object of its own; None if there is none, or it is too old."""
@@ -40,9 +61,7 @@ class ResponseCache:
         return answer
 
     def put(self, key: bytes, answer: Mapping[str, Any], now: float) -> None:
-        """Keep the answer, unless it says that something went wrong: the next attempt may go better."""
-        if "error" in answer or answer.get("refused"):
-            return
+        """Keep the answer; the older one to the same key goes in any case."""
         data = msgspec.json.encode(answer)
         with self._lock:
             self._forget(key)
@@ -60,6 +79,31 @@ class ResponseCache:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= len(entry[1]) + _ENTRY_BYTES
+
+
+def is_worth_keeping(answer: Mapping[str, Any]) -> bool:
+    """Not one that says that something went wrong: the next attempt may go better.
+
+    >>> is_worth_keeping({"score": 0.5}), is_worth_keeping({"refused": True}), is_worth_keeping({"error": "no"})
+    (True, False, False)
+    """
+    return "error" not in answer and not answer.get("refused")
+
+
+def given_again(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the cache as it goes out: of one that says what it cost, nothing is paid a second time.
+
+    >>> given_again({"sql_query": "SELECT 1", "metadata": {"tokens_in": 80, "tokens_out": 9, "cost_usd": 0.001}})
+    {'sql_query': 'SELECT 1', 'metadata': {'tokens_in': 0, 'tokens_out': 0, 'cost_usd': 0.0, 'cached': True}}
+    >>> given_again({"score": 0.5})
+    {'score': 0.5}
+    """
+    figures = answer.get("metadata")
+    if not isinstance(figures, dict):
+        return answer
+    nothing = {"tokens_in": 0, "tokens_out": 0, "cost_usd": 0.0, "latency_ms": 0.0, "attempts": 0}
+    spent = {name: amount for name, amount in nothing.items() if name in figures}
+    return answer | {"metadata": figures | spent | {"cached": True}}
 
 
 _QUOTES = frozenset("'\"`„“”«»‘’")

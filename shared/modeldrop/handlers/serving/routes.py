@@ -7,7 +7,7 @@ from typing import Any
 from modeldrop.errors import ConfigurationError, InvalidInput, Unavailable
 from modeldrop.handlers.serving.limits import BODY_LIMIT_BYTES
 from modeldrop.handlers.serving.predict_query import answer_query, is_query, read_query
-from modeldrop.handlers.serving.predict_vertex import answer_vertex, read_instances
+from modeldrop.handlers.serving.predict_vertex import answer_vertex, count_instances, read_instances
 from modeldrop.handlers.serving.reload import answer_reload
 from modeldrop.handlers.serving.service import LazyService, Service
 from modeldrop.http.body import read_body
@@ -57,11 +57,10 @@ def answer_predict(service: Service, caller: str, body: bytes, *, stream: bool) 
     try:
         if is_query(body):
             return answer_query(service, serving, read_query(body), stream=stream)
+        _charge(service, caller, body)
         instances = read_instances(body)
     except InvalidInput as error:
         return problem(400, str(error), errors=error.problems)
-    if service.rate_limit is not None and len(instances) > 1:
-        service.rate_limit.charge(caller, len(instances) - 1, time.monotonic())
     return answer_vertex(service, serving, instances, stream=stream)
 
 
@@ -91,6 +90,12 @@ def _admitted(service: Service, asked: Asked) -> str | Reply:
             retry_after = str(math.ceil(wait_seconds))
             return problem(429, "this caller has asked for too much", headers={"Retry-After": retry_after})
     return caller
+
+
+def _charge(service: Service, caller: str, body: bytes) -> None:
+    """For all instances but the one that was paid to get in; before they are read, which is work as well."""
+    if service.rate_limit is not None and (count := count_instances(body)) > 1:
+        service.rate_limit.charge(caller, count - 1, time.monotonic())
 
 
 def _news(facts: dict[str, Any]) -> dict[str, Any]:

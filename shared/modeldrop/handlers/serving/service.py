@@ -7,7 +7,7 @@ from modeldrop.errors import ConfigurationError
 from modeldrop.handlers.serving.caller import Callers, callers_of
 from modeldrop.handlers.serving.prediction_events import PredictionEvents
 from modeldrop.handlers.serving.rate_limit import RateLimit
-from modeldrop.handlers.serving.response_cache import ResponseCache
+from modeldrop.handlers.serving.response_cache import KeptAnswers, ResponseCache
 from modeldrop.serving.followed_version import FollowedVersion
 from modeldrop.serving.gemini.language_model import ConnectLlm
 from modeldrop.serving.served_version import NotServing, OpenArtifacts, PinnedVersion, ServedVersion
@@ -22,7 +22,7 @@ class Service:
     version: ServedVersion
     callers: Callers
     rate_limit: RateLimit | None = None
-    cache: ResponseCache | None = None
+    cache: KeptAnswers | None = None
     events: PredictionEvents | None = None
 
 
@@ -35,15 +35,28 @@ def make_service(
         if settings.pointer
         else PinnedVersion(settings, open_artifacts, connect_llm)
     )
-    per_second, keep_seconds = options.instances_per_second, options.response_cache_seconds
+    per_second = options.instances_per_second
     return Service(
         settings,
         version,
         callers_of(options),
         RateLimit(per_second, options.instances_burst) if per_second else None,
-        ResponseCache(keep_seconds, options.response_cache_bytes) if keep_seconds else None,
+        _cache(options),
         PredictionEvents(options.predictions_target) if options.predictions_target else None,
     )
+
+
+def _cache(options: ServiceSettings) -> KeptAnswers | None:
+    """In Redis where there is one; without a time to keep answers, nowhere."""
+    if not options.response_cache_seconds:
+        if options.response_cache_url is not None:
+            raise ConfigurationError("MODELDROP_RESPONSE_CACHE_URL needs MODELDROP_RESPONSE_CACHE_SECONDS")
+        return None
+    if options.response_cache_url is None:
+        return ResponseCache(options.response_cache_seconds, options.response_cache_bytes)
+    from modeldrop.adapters.redis import shared_answers  # noqa: PLC0415 - not for those who do without
+
+    return shared_answers.connect(options.response_cache_url, options.response_cache_seconds)
 
 
 class LazyService:

@@ -8,7 +8,7 @@ from modeldrop.errors import InvalidInput
 from modeldrop.events import strict_json
 from modeldrop.serving.gemini.configuration import GeminiConfiguration
 from modeldrop.serving.gemini.explanation_deltas import LONGEST_EXPLANATION, clean
-from modeldrop.serving.gemini.outcomes import Failure, Outcome, Reply
+from modeldrop.serving.gemini.outcomes import UNREADABLE, Failure, Outcome, Reply
 from modeldrop.serving.gemini.request import SqlRequest
 from modeldrop.serving.sql.guard import check_sql
 from modeldrop.serving.sql.verdicts import Refusal
@@ -18,6 +18,12 @@ LONGEST_ANSWER_BYTES = 256 * 1024
 LONGEST_EXCERPT = 200
 
 _FILTERS = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "RECITATION"})
+
+_UNFINISHED = {
+    "MAX_TOKENS": "the LLM's answer was longer than it may be (MAX_TOKENS)",
+    UNREADABLE: "the LLM's answer cannot be read",
+    "": "the LLM gave no answer",
+}
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -57,7 +63,7 @@ def _checked(sql: str, visualization: object, explanation: str, request: SqlRequ
     statement = check_sql(sql, request.schema)
     if isinstance(statement, Refusal):
         return _refused(statement.reason)
-    shown = check_visualization(visualization)
+    shown = check_visualization(visualization, statement.columns)
     if isinstance(shown, Refusal):
         return _refused(shown.reason)
     return {
@@ -73,10 +79,8 @@ def _why_unusable(reply: Reply) -> str | None:
         return f"the LLM service blocked the question ({reply.blocked})"
     if reply.finish in _FILTERS:
         return f"the LLM service held its answer back ({reply.finish})"
-    if reply.finish == "MAX_TOKENS":
-        return "the LLM's answer was longer than it may be (MAX_TOKENS)"
-    if not reply.finish:
-        return "the LLM gave no answer"
+    if reply.finish in _UNFINISHED:
+        return _UNFINISHED[reply.finish]
     if reply.finish != "STOP":
         return f"the LLM did not finish its answer ({reply.finish})"
     return None

@@ -13,7 +13,8 @@ VALID, REFUSED = "valid", "refused"
 def describe_answer(instance: object, answer: Mapping[str, Any], seconds: float, *, log_text: bool) -> Described | None:
     """Features: what was asked, in figures. Prediction: ``valid`` or ``refused``; None where the call failed.
 
-    ``log_text``: the question and the SQL, too. None for an instance that was no request.
+    An answer of the cache has no tokens and no cost: sums over events are what was paid. ``log_text``: the question and
+    the SQL, too. None for an instance that was no request.
     """
     try:
         request = read_request(instance)
@@ -27,6 +28,8 @@ def describe_answer(instance: object, answer: Mapping[str, Any], seconds: float,
         "tables": len(request.tables),
         "tokens_in": figures.get("tokens_in"),
         "tokens_out": figures.get("tokens_out"),
+        "cost_usd": figures.get("cost_usd"),
+        "cached": bool(figures.get("cached")),
     }
     if log_text:
         features |= {"user_query": request.user_query, "sql_query": answer.get("sql_query")}

@@ -25,12 +25,14 @@ class Price(msgspec.Struct, frozen=True):
     tokens_in: float
     tokens_out: float
 
-    def cost_usd(self, tokens_in: int, tokens_out: int) -> float:
-        """What so many tokens cost.
+    def cost_usd(self, tokens_in: int | None, tokens_out: int | None) -> float | None:
+        """What so many tokens cost; None where they are not known.
 
         >>> Price(0.30, 2.50).cost_usd(1_000, 200)
         0.0008
         """
+        if tokens_in is None or tokens_out is None:
+            return None
         return round((tokens_in * self.tokens_in + tokens_out * self.tokens_out) / MILLION, 9)
 
 
@@ -63,4 +65,4 @@ def _amount(text: object) -> float | None:
         amount = float(text) if isinstance(text, str) else math.nan
     except ValueError:
         return None
-    return amount if 0 <= amount <= HIGHEST_PRICE else None
+    return abs(amount) if 0 <= amount <= HIGHEST_PRICE else None  # abs: "-0" is in the range

@@ -166,7 +166,7 @@ class _Columns:
         waiting = [] if node is None else [node]
         while waiting:
             part = waiting.pop()
-            if isinstance(part, exp.Query) and not skip_root_query:
+            if isinstance(part, exp.Query) and not (skip_root_query and part is node):
                 self.query(
                     part.unnest() if isinstance(part, exp.Subquery) and not part.args.get("with_") else part, scope
                 )

@@ -22,26 +22,28 @@ _NAMES: Mapping[Dialect, str] = {
     "bigquery": f"""{_COMMON} {_MATH} {_STATISTICS}
         any_value approx_count_distinct approx_quantiles approx_top_count array array_agg array_length array_to_string
         cbrt char_length countif current_datetime current_time date date_add date_diff date_sub date_trunc datetime
-        datetime_add datetime_diff datetime_sub datetime_trunc ends_with format_date format_datetime format_timestamp
-        greatest ieee_divide if ifnull initcap instr is_inf is_nan json_extract_scalar json_query json_value last_day
-        least left log10 logical_and logical_or lower offset ordinal parse_date parse_datetime parse_timestamp
-        percentile_cont percentile_disc regexp_contains regexp_extract regexp_replace right safe_cast safe_divide
-        safe_offset safe_ordinal split starts_with string_agg strpos struct time timestamp timestamp_add timestamp_diff
-        timestamp_micros timestamp_millis timestamp_seconds timestamp_sub timestamp_trunc unix_date unix_micros
-        unix_millis unix_seconds unnest""",
+        datetime_add datetime_diff datetime_sub datetime_trunc ends_with format format_date format_datetime
+        format_timestamp greatest ieee_divide if ifnull initcap instr is_inf is_nan json_extract_scalar json_query
+        json_value last_day least left log10 logical_and logical_or lower offset ordinal parse_date parse_datetime
+        parse_timestamp percentile_cont percentile_disc regexp_contains regexp_extract regexp_replace right safe_cast
+        safe_divide safe_offset safe_ordinal split starts_with string_agg strpos struct time timestamp timestamp_add
+        timestamp_diff timestamp_micros timestamp_millis timestamp_seconds timestamp_sub timestamp_trunc unix_date
+        unix_micros unix_millis unix_seconds unnest""",
     "postgres": f"""{_COMMON} {_MATH} {_STATISTICS}
-        age any_value array_agg array_length bool_and bool_or btrim cbrt char_length cardinality date_bin date_part
-        concat_ws date_trunc every greatest initcap json_extract_path_text jsonb_extract_path_text least left
-        make_date mode percentile_cont percentile_disc position regexp_replace reverse right split_part starts_with
-        string_agg strpos substring to_char to_date to_number to_timestamp unnest""",
+        age any_value array_agg array_length bool_and bool_or btrim cbrt char_length cardinality clock_timestamp
+        date_bin date_part localtime localtimestamp now statement_timestamp timezone transaction_timestamp concat_ws
+        date_trunc every greatest initcap json_extract_path_text jsonb_extract_path_text least left make_date mode
+        percentile_cont percentile_disc position regexp_replace reverse right split_part starts_with string_agg strpos
+        substring to_char to_date to_number to_timestamp unnest""",
     "duckdb": f"""{_COMMON} {_MATH} {_STATISTICS}
-        age any_value approx_count_distinct approx_quantile arg_max arg_min array_agg array_length bool_and bool_or cbrt
-        concat_ws contains count_if date_diff date_part date_sub date_trunc datediff day dayname dayofweek dayofyear
-        ends_with epoch even greatest hour if ifnull isnan isodow json_extract json_extract_string last_day least left
-        len list list_contains listagg make_date max_by median min_by minute mode month monthname percentile_cont
-        percentile_disc position quantile quantile_cont quantile_disc quarter regexp_extract regexp_full_match
-        regexp_matches regexp_replace reverse right second split_part starts_with strftime string_agg string_split
-        str_split strpos strptime to_timestamp try_cast typeof unnest week weekofyear year""",
+        age any_value approx_count_distinct current_localtime current_localtimestamp current_time get_current_timestamp
+        localtime localtimestamp now today transaction_timestamp approx_quantile arg_max arg_min array_agg array_length
+        bool_and bool_or cbrt concat_ws contains count_if date_diff date_part date_sub date_trunc datediff day dayname
+        dayofweek dayofyear ends_with epoch even greatest hour if ifnull isnan isodow json_extract json_extract_string
+        last_day least left len list list_contains listagg make_date max_by median min_by minute mode month monthname
+        percentile_cont percentile_disc position quantile quantile_cont quantile_disc quarter regexp_extract
+        regexp_full_match regexp_matches regexp_replace reverse right second split_part starts_with strftime string_agg
+        string_split str_split strpos strptime to_timestamp try_cast typeof unnest week weekofyear year""",
     "sqlite": f"""{_COMMON} {_MATH}
         date datetime group_concat if ifnull iif instr json_extract julianday strftime string_agg time total typeof
         unicode unixepoch""",

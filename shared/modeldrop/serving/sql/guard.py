@@ -6,6 +6,7 @@ from modeldrop.serving.sql.columns import check_columns
 from modeldrop.serving.sql.nodes import check_nodes
 from modeldrop.serving.sql.parsing import parse_query
 from modeldrop.serving.sql.render import render
+from modeldrop.serving.sql.result_columns import result_columns
 from modeldrop.serving.sql.row_limit import check_limits, has_limit, limit_rows
 from modeldrop.serving.sql.schema import DatasetSchema
 from modeldrop.serving.sql.tables import bind_tables, find_table, visible_query
@@ -22,21 +23,21 @@ def check_sql(text: str, schema: DatasetSchema, *, row_limit: int = ROW_LIMIT) -
 
     >>> orders = DatasetSchema("sqlite", {"orders": {"id": "INTEGER"}})
     >>> check_sql("select id from orders -- all", orders)
-    Accepted(sql='SELECT id FROM "orders" AS orders LIMIT 1000')
+    Accepted(sql='SELECT id FROM "orders" AS orders LIMIT 1000', columns=('id',))
     >>> check_sql("select * from secrets", orders)
     Refusal(reason="table 'secrets' is not in the schema")
     """
     if row_limit < 1:
         raise ValueError("row_limit must be at least 1")
     try:
-        return Accepted(_checked(text, schema, row_limit))
+        return _checked(text, schema, row_limit)
     except NotAccepted as refusal:
         return Refusal(str(refusal))
     except RecursionError:  # the limits prevent it, unless the caller is deep in a stack of its own
         return Refusal("nested too deeply")
 
 
-def _checked(text: str, schema: DatasetSchema, row_limit: int) -> str:
+def _checked(text: str, schema: DatasetSchema, row_limit: int) -> Accepted:
     tree = _unwrapped(parse_query(text, schema.dialect))
     _check_root(tree)
     check_nodes(tree, schema.dialect)
@@ -51,7 +52,7 @@ def _checked(text: str, schema: DatasetSchema, row_limit: int) -> str:
     check_columns(again, schema)
     if not has_limit(again, row_limit) or (again != tree and render(again, schema.dialect) != rendered):
         raise NotAccepted("does not read the same after it is written again")
-    return rendered
+    return Accepted(rendered, result_columns(again))
 
 
 def _unwrapped(tree: "exp.Expr") -> "exp.Expr":

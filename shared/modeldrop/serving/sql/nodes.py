@@ -1,5 +1,6 @@
 """The kinds of nodes a syntax tree may have. Everything else is refused, also what sqlglot learns to parse tomorrow."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -27,15 +28,15 @@ _FUNCTIONS = """
     ArraySize ArrayToString Asin Atan Atan2 Avg Cbrt Ceil Coalesce Concat Contains Corr Cos Cot Count CountIf CovarPop
     ConcatWs CovarSamp CumeDist CurrentDate CurrentDatetime CurrentTime CurrentTimestamp Date DateAdd DateBin DateDiff
     DateFromParts DateSub DateTrunc Datetime DatetimeAdd DatetimeDiff DatetimeSub DatetimeTrunc Day DayOfMonth DayOfWeek
-    DayOfWeekIso DayOfYear Dayname Degrees DenseRank EndsWith Exp Extract FirstValue Floor Greatest GroupConcat Grouping
-    Hour Initcap IsInf IsNan Lag LastDay LastValue Lead Least Left Length Ln Log LogicalAnd LogicalOr Lower Max Median
-    Min Minute Mode Month Monthname NthValue Ntile Nullif ParseDatetime ParseTime PercentRank PercentileCont
-    PercentileDisc Pi Quantile Quarter Radians Rank RegexpExtract RegexpFullMatch RegexpReplace RegrIntercept RegrR2
-    RegrSlope Replace Reverse Right Round RowNumber SafeDivide Second Sign Sin Split SplitPart Sqrt StartsWith Stddev
-    StddevPop StddevSamp StrPosition StrToDate StrToTime Substring Sum Tan Time TimeToStr TimeToUnix Timestamp
-    TimestampAdd TimestampDiff TimestampSub TimestampTrunc TimeStrToTime Trim Trunc TsOrDsAdd TsOrDsToDate
-    TsOrDsToDatetime TsOrDsToTimestamp Unicode UnixDate UnixMicros UnixMillis UnixSeconds UnixToTime Upper Variance
-    Typeof VariancePop Week WeekOfYear Year
+    DayOfWeekIso DayOfYear Dayname Degrees DenseRank EndsWith Exp Extract FirstValue Floor Format Greatest GroupConcat
+    Grouping Hour Initcap IsInf IsNan Lag LastDay LastValue Lead Least Left Length Ln Localtime Localtimestamp Log
+    LogicalAnd LogicalOr Lower Max Median Min Minute Mode Month Monthname NthValue Ntile Nullif ParseDatetime ParseTime
+    PercentRank PercentileCont PercentileDisc Pi Quantile Quarter Radians Rank RegexpExtract RegexpFullMatch
+    RegexpReplace RegrIntercept RegrR2 RegrSlope Replace Reverse Right Round RowNumber SafeDivide Second Sign Sin Split
+    SplitPart Sqrt StartsWith Stddev StddevPop StddevSamp StrPosition StrToDate StrToTime Substring Sum Tan Time
+    TimeToStr TimeToUnix Timestamp TimestampAdd TimestampDiff TimestampSub TimestampTrunc TimeStrToTime Trim Trunc
+    TsOrDsAdd TsOrDsToDate TsOrDsToDatetime TsOrDsToTimestamp Unicode UnixDate UnixMicros UnixMillis UnixSeconds
+    UnixToTime Upper Variance Typeof VariancePop Week WeekOfYear Year
 """
 ALLOWED_NODES = frozenset(f"{_STRUCTURE} {_VALUES} {_OPERATORS} {_FUNCTIONS}".split())
 UNKNOWN_FUNCTIONS = frozenset({"Anonymous", "AnonymousAggFunc"})  # allowed by their name alone
@@ -76,6 +77,8 @@ _WORDS = """
     TIME DECADE CENTURY MILLENNIUM ALL NOCASE RTRIM
 """
 ALLOWED_WORDS = frozenset(_WORDS.split())
+# A percent sign, flags, width, precision, and what to write; not ``*``, which takes the width from a value.
+_NARROW_FORMAT = re.compile(r"(?:[^%]|%%|%[-+ #0']{0,5}\d{0,2}(?:\.\d{0,2})?[diouxXfFeEgGpPsStTc])*+")
 
 
 def check_nodes(tree: "exp.Expr", dialect: Dialect) -> None:
@@ -123,6 +126,15 @@ def _check_word(node: "exp.Expr", _: Dialect) -> None:
         raise NotAccepted(f"{shown(node.this)} is not allowed")
 
 
+def _check_format(node: "exp.Expr", dialect: Dialect) -> None:
+    """A format that is known, whose fields are not made wide: ``%1000000000d`` would fill the memory from one row."""
+    text = node.this
+    if dialect != "bigquery" or type(text).__name__ != "Literal" or not text.is_string:
+        raise NotAccepted("the function FORMAT is not allowed but on bigquery, with a text written out")
+    if not _NARROW_FORMAT.fullmatch(text.name):
+        raise NotAccepted("FORMAT may have widths and precisions of two digits at most")
+
+
 def _check_join(node: "exp.Expr", _: Dialect) -> None:
     if node.args.get("method") not in (None, "NATURAL") or (node.args.get("kind") or "") not in JOIN_KINDS:
         raise NotAccepted("this kind of JOIN is not allowed")
@@ -147,6 +159,7 @@ _CHECKS = {
     "Anonymous": _check_anonymous,
     "AnonymousAggFunc": _check_anonymous,
     "DataType": _check_type,
+    "Format": _check_format,
     "Var": _check_word,
     "Join": _check_join,
     "Dot": _check_dot,

@@ -7,6 +7,8 @@ class Accepted(msgspec.Struct, frozen=True):
     """A statement that may be run: rendered anew from its checked tree, never the text that came in."""
 
     sql: str
+    columns: tuple[str, ...] | None = None
+    """Of the result, in their order and as they are written; None where the database alone knows (``SELECT *``)."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -42,7 +42,8 @@ class VisualizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 def check_visualization(value: object, columns: Collection[str] | None = None) -> VisualizationConfig | Refusal:
     """The configuration in ``value`` (decoded JSON), or why it is not one. None is a plain table.
 
-    ``columns``: the result's columns where they are known; then x, y and color must be among them.
+    ``columns``: the result's columns where they are known; then x, y and color must be among them, whatever their case
+    (PostgreSQL makes names without quotes small).
 
     >>> check_visualization({"type": "bar", "x": "month", "y": "revenue"}).y
     'revenue'
@@ -71,5 +72,8 @@ def _problem(config: VisualizationConfig, columns: Collection[str] | None) -> st
         return f"{config.type} needs x and y"
     if config.type == "histogram" and config.x is None:
         return "histogram needs x"
-    unknown = sorted(named - set(columns)) if columns is not None else []
+    if columns is None:
+        return None
+    known = {name.casefold() for name in columns}
+    unknown = sorted(name for name in named if name.casefold() not in known)
     return f"column {shown(unknown[0])} is not in the result" if unknown else None

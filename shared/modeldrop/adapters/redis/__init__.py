@@ -1,0 +1,1 @@
+"""Redis: answers that several processes share."""
