@@ -10,9 +10,11 @@ from pathlib import Path
 import yaml
 
 from infra.deploy import commands
-from infra.deploy.commands import Destination, Wrong
-from infra.deploy.deployment import SMOKE_ATTEMPTS, CommandFailed, Deployment, dry_run, run_command
+from infra.deploy.commands import Access, Destination, Wrong
+from infra.deploy.deployment import SMOKE_ATTEMPTS, Deployment, dry_run
 from infra.deploy.functions_table import Function, Table, read_table
+from infra.deploy.lock import Lock, Locked
+from infra.deploy.running import CommandFailed, Interrupted, Interruptions, run_command
 
 _BY_DIGEST = re.compile(r"[a-z0-9./_-]+@sha256:[0-9a-f]{64}")
 _FORMS = {
@@ -39,16 +41,37 @@ def main(arguments: Sequence[str]) -> int:
             to = _with_newest_image(to)
         for function in functions:
             commands.deploy(table, function, to)  # what is wrong with one is said before any is deployed
-        deployment = Deployment(
-            table, to, say=_say, pause_seconds=asked.smoke_pause_seconds, attempts=max(1, asked.smoke_attempts)
-        )
-        return 0 if deployment.deploy(functions) else 1
+        return 0 if _deploy(table, functions, to, asked) else 1
     except Wrong as error:
         _say(str(error))
         return 2
-    except CommandFailed as error:
+    except (CommandFailed, Locked, OSError) as error:
         _say(f"nothing was deployed: {error}")
         return 1
+    except Interrupted as error:
+        _say(f"interrupted by {error}")
+        return 1
+
+
+def _deploy(table: Table, functions: Sequence[Function], to: Destination, asked: argparse.Namespace) -> bool:
+    """Whether all of them are deployed. Ctrl-C and SIGTERM take back what was begun; the lock is given back always."""
+    lock = Lock(to.bucket, lambda: run_command(commands.ACCESS_TOKEN).strip(), _say)
+    with Interruptions() as interruptions:
+        try:
+            with interruptions.held():  # one that was taken, and the answer not waited for, would stay
+                lock.take(by_force=asked.force_unlock)
+            return Deployment(
+                table,
+                to,
+                say=_say,
+                pause_seconds=asked.smoke_pause_seconds,
+                attempts=max(1, asked.smoke_attempts),
+                interruptions=interruptions,
+                turn=lock.renew,
+            ).deploy(functions)
+        finally:
+            with interruptions.held():
+                lock.release()
 
 
 def _say(line: str) -> None:
@@ -83,7 +106,19 @@ def _destination(asked: argparse.Namespace) -> Destination:
         api_callers=_members(asked.api_caller),
         smoke_callers=_members(asked.smoke_caller),
         bucket_location=asked.bucket_location.lower(),
+        ticks_paused=asked.no_tick_smoke,
+        access=_access(asked),
     )
+
+
+def _access(asked: argparse.Namespace) -> Access:
+    for who in (*asked.viewer, *asked.operator, *asked.approver):
+        if not re.fullmatch(r"\*|@[^@\s,|]+|[^@\s,|:]+@[^@\s,|]+", who):
+            raise Wrong(f"{who} is nobody: an e-mail address, @domain, or *")
+    audience = asked.iap_audience
+    if audience and not re.fullmatch(r"/projects/[0-9]+/[a-zA-Z0-9/_-]+", audience):
+        raise Wrong(f"--iap-audience={audience} is none: /projects/NUMBER/…, as Identity-Aware Proxy shows it")
+    return Access(tuple(asked.viewer), tuple(asked.operator), tuple(asked.approver), audience)
 
 
 def _members(given: Sequence[str]) -> tuple[str, ...]:
@@ -132,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--secret", action="append", default=[], metavar="NAME", help="mount this secret of the table; repeatable")
     add("--api-caller", action="append", default=[], metavar="MEMBER", help="who may call the API; repeatable")
     add("--smoke-caller", action="append", default=[], metavar="MEMBER", help="who runs this, to be let in; repeatable")
+    for role, may in (("viewer", "look"), ("operator", "give commands"), ("approver", "approve")):
+        add(f"--{role}", action="append", default=[], metavar="WHO", help=f"may {may}: e-mail, @domain, *; repeatable")
+    add("--iap-audience", default="", help="Identity-Aware Proxy stands before the API, with this audience")
+    add("--no-tick-smoke", action="store_true", help="call no tick: while they are paused, as for a restore")
+    add("--force-unlock", action="store_true", help="take the lock over from another deployment")
     add("--smoke-attempts", type=int, default=SMOKE_ATTEMPTS, help="of each smoke test (%(default)s)")
     add("--smoke-pause-seconds", type=float, default=15.0, help="between attempts of a smoke test (%(default)s)")
     return parser

@@ -7,10 +7,39 @@ from infra.deploy.functions_table import Function, Secret, Table
 
 TRIGGERS_ACCOUNT = "modeldrop-trigger"
 DELIMITER = "|"  # of lists whose values may have commas: gcloud topic escaping
+LOCK = "deployments/lock.json"
+"""The object in the models' bucket that only one deployment has at a time."""
+ACCESS_TOKEN = ["gcloud", "auth", "print-access-token"]
 
 
 class Wrong(Exception):
     """What was asked for cannot be deployed; the text says why."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may do what over the API, in the words of its settings: e-mails, ``@domain``, ``*``.
+
+    ``iap_audience``: what Identity-Aware Proxy's tokens are made for, where it stands before the API.
+    """
+
+    viewers: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+    iap_audience: str = ""
+
+    def environment(self, with_iap: Mapping[str, str], also_look: tuple[str, ...] = ()) -> dict[str, str]:
+        """The API's variables. ``also_look``: e-mails of those that look, too, where not everybody does.
+
+        >>> Access(operators=("a@example.com", "@ops.example.com")).environment({})
+        {'MODELDROP_OPERATORS': 'a@example.com,@ops.example.com'}
+        """
+        viewers = (*self.viewers, *also_look) if self.viewers else ()
+        roles = {"VIEWERS": viewers, "OPERATORS": self.operators, "APPROVERS": self.approvers}
+        said = {f"MODELDROP_{role}": ",".join(who) for role, who in roles.items() if who}
+        if self.iap_audience:
+            said |= {name: value.format(iap_audience=self.iap_audience) for name, value in with_iap.items()}
+        return said
 
 
 @dataclass(frozen=True)
@@ -32,6 +61,9 @@ class Destination:
     """Members who may call every function because they smoke-test it."""
     bucket_location: str = ""
     """Where the bucket is, if not in ``region``: its events come from there."""
+    ticks_paused: bool = False
+    """Whether nothing may tick now, the smoke tests included: Scheduler's jobs stand still."""
+    access: Access = field(default_factory=Access)
 
     def account(self, name: str) -> str:
         """The e-mail of one of modeldrop's accounts.
@@ -85,12 +117,15 @@ def environment(table: Table, function: Function, to: Destination) -> dict[str, 
     fixed = {name: value.format(**places) for name, value in (table.env | function.env).items()}
     fixed |= {"THREADS": str(function.concurrency)}
     fixed |= {secret.setting: secret.path for secret in _mounted(function, to)}
+    if function.trigger["type"] == "http":
+        smoke_testers = tuple(member.partition(":")[2] for member in to.smoke_callers)
+        fixed |= to.access.environment(function.with_iap, smoke_testers)
     mounted_anywhere = {secret.setting for each in table.functions for secret in each.secrets}
     for name in to.settings:
         if not name.startswith("MODELDROP_"):
             raise Wrong(f"{name} is no setting of modeldrop")
         if name in fixed.keys() | table.env.keys() | mounted_anywhere:
-            raise Wrong(f"{name} is set by infra/functions.yaml")
+            raise Wrong(f"{name} is set by infra/functions.yaml, or by a flag of its own")
     return {name: value for name, value in (fixed | dict(to.settings)).items() if value}
 
 
@@ -101,6 +136,11 @@ def let_call(function: Function, to: Destination) -> list[list[str]]:
     members += [member for member in to.smoke_callers if member not in members]
     command = ["gcloud", "functions", "add-invoker-policy-binding", function.name, *to.place]
     return [[*command, f"--member={member}"] for member in members]
+
+
+def state(function: Function, to: Destination) -> list[str]:
+    """Tells whether the function is ``ACTIVE``, ``FAILED``, or still ``DEPLOYING``."""
+    return ["gcloud", "functions", "describe", function.name, "--gen2", *to.place, "--format=value(state)"]
 
 
 def serving_revisions(to: Destination) -> list[str]:

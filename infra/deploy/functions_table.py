@@ -39,6 +39,8 @@ class Function:
     permissions: list[dict[str, str]]
     secrets: list[Secret] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
+    with_iap: dict[str, str] = field(default_factory=dict)
+    """Further variables, where Identity-Aware Proxy stands before it."""
 
     @property
     def service(self) -> str:

@@ -54,6 +54,15 @@ def smoke_test(function: Function, to: Destination) -> Call | Read:
     return tests[function.name]
 
 
+def why_not_asked(function: Function, to: Destination) -> str | None:
+    """Why the function cannot be smoke-tested there; None: it can."""
+    if to.ticks_paused and function.trigger["type"] == "schedule":
+        return "ticks are paused"
+    if to.access.iap_audience and function.trigger["type"] == "http":
+        return "Identity-Aware Proxy stands before it, and lets in people; open it in a browser"
+    return None
+
+
 def call_command(function: Function, call: Call, to: Destination) -> list[str]:
     """The command of a call."""
     body = json.dumps(call.body, separators=(",", ":"))

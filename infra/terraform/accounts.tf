@@ -13,7 +13,7 @@ locals {
     }
   ]...)
 
-  scope_kinds = toset(["project", "database", "bucket", "topic", "policy_topics", "account", "policy_secrets", "secret"])
+  scope_kinds = toset(["project", "database", "bucket", "folder", "topic", "policy_topics", "account", "policy_secrets", "secret"])
   by_kind     = { for kind in local.scope_kinds : kind => { for key, permission in local.permissions : key => permission if permission.kind == kind } }
 
   # Accounts that run as something a function starts, and have no permission of their own here (training pipelines).
@@ -52,11 +52,21 @@ resource "google_service_account" "runtime" {
 
 # --- what functions.yaml says ----------------------------------------------------------------------------------------
 
+resource "google_project_iam_custom_role" "own" {
+  for_each = local.functions_table.roles
+
+  role_id     = each.key
+  title       = each.value.title
+  permissions = each.value.permissions
+
+  depends_on = [google_project_service.api]
+}
+
 resource "google_project_iam_member" "runtime" {
   for_each = local.by_kind["project"]
 
   project = var.project
-  role    = each.value.role
+  role    = startswith(each.value.role, "roles/") ? each.value.role : google_project_iam_custom_role.own[each.value.role].name
   member  = google_service_account.runtime[each.value.account].member
 }
 
@@ -81,6 +91,20 @@ resource "google_storage_bucket_iam_member" "runtime" {
   bucket = google_storage_bucket.models.name
   role   = each.value.role
   member = google_service_account.runtime[each.value.account].member
+}
+
+resource "google_storage_bucket_iam_member" "folder" {
+  for_each = local.by_kind["folder"]
+
+  bucket = google_storage_bucket.models.name
+  role   = each.value.role
+  member = google_service_account.runtime[each.value.account].member
+
+  condition {
+    title       = "${each.value.target}-alone"
+    description = "Below ${each.value.target}/ alone"
+    expression  = local.below["${each.value.target}/"]
+  }
 }
 
 resource "google_pubsub_topic_iam_member" "runtime" {
@@ -163,15 +187,6 @@ resource "google_service_account" "build" {
   depends_on = [google_project_service.api]
 }
 
-# Bindings on the functions' services: roles/run.admin would allow all else as well.
-resource "google_project_iam_custom_role" "binder" {
-  role_id     = "modeldropInvokerBinder"
-  title       = "modeldrop: say who may call a function"
-  permissions = ["run.services.getIamPolicy", "run.services.setIamPolicy"]
-
-  depends_on = [google_project_service.api]
-}
-
 resource "google_project_iam_member" "build" {
   for_each = toset([
     "roles/artifactregistry.writer",  # images of predict, and those of the functions in a repository the platform makes
@@ -199,9 +214,23 @@ resource "google_project_iam_member" "build_reads_sources" {
   }
 }
 
+# The lock that keeps deployments from each other: this object and no other.
+resource "google_storage_bucket_iam_member" "build_takes_turns" {
+  bucket = google_storage_bucket.models.name
+  role   = "roles/storage.objectUser"
+  member = google_service_account.build.member
+
+  condition {
+    title       = "deployments-lock"
+    description = "The lock of deployments alone"
+    expression  = "resource.name == \"projects/_/buckets/${local.bucket_name}/objects/deployments/lock.json\""
+  }
+}
+
+# Bindings on the functions' services.
 resource "google_project_iam_member" "build_binds_invokers" {
   project = var.project
-  role    = google_project_iam_custom_role.binder.name
+  role    = google_project_iam_custom_role.own["modeldropInvokerBinder"].name
   member  = google_service_account.build.member
 }
 

@@ -7,6 +7,10 @@ resource "google_firestore_database" "state" {
   delete_protection_state           = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
   deletion_policy                   = var.deletion_protection ? "ABANDON" : "DELETE"
 
+  lifecycle {
+    prevent_destroy = true # whatever variables say; see teardown_override.tf.example
+  }
+
   depends_on = [google_project_service.api]
 }
 

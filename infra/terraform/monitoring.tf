@@ -22,21 +22,38 @@ locals {
     function.trigger.cron == "* * * * *" ? 600 : (can(regex("^[0-9]+ \\* \\* \\* \\*$", function.trigger.cron)) ? 12000 : null)
   }
 
+  # Of the rules in infra/observability those that a line of the log can say. What becomes of a single model (drift, health,
+  # a rollout that is held) is told to its policy's channels, and shown by GET /metrics; no log has it.
   logged = {
     errors = {
-      title  = "A function logged an error"
-      filter = "severity>=ERROR"
-      advice = "What happened is in the message. What failed for now comes again: as a redelivery, or with the next tick."
+      title    = "A function logged an error"
+      severity = "WARNING"
+      filter   = "severity>=ERROR"
+      advice   = "What happened is in the message. What failed for now comes again: as a redelivery, or with the next tick."
     }
     undelivered = {
-      title  = "Somebody could not be told"
-      filter = "jsonPayload.message:\"could not be told to\""
-      advice = "A channel refused for good, or failed until its news were too old. GET /v1/models/MODEL/history says what they were; the channel is in the model's policy."
+      title    = "Somebody could not be told"
+      severity = "ERROR"
+      filter   = "jsonPayload.message:\"could not be told to\""
+      advice   = "A channel refused for good, or failed until its news were too old. GET /v1/models/MODEL/history says what they were; the channel is in the model's policy."
     }
     heartbeat = {
-      title  = "A tick cannot say that it ran"
-      filter = "jsonPayload.message:\"the heartbeat of \" AND jsonPayload.message:\"could not be written\""
-      advice = "The tick answers, but Firestore does not take its heartbeat: see the database's status and quotas."
+      title    = "A tick cannot say that it ran"
+      severity = "ERROR"
+      filter   = "jsonPayload.message:\"the heartbeat of \" AND jsonPayload.message:\"could not be written\""
+      advice   = "The tick answers, but Firestore does not take its heartbeat: see the database's status and quotas."
+    }
+    incomplete = {
+      title    = "A tick could not do its work at a model"
+      severity = "WARNING"
+      filter   = "(jsonPayload.message:\"could not be moved on: \" OR jsonPayload.message:\"could not be looked at: \")"
+      advice   = "The message names the model and says why. The next tick tries again; `modeldrop status MODEL` shows whether it helped."
+    }
+    quarantined = {
+      title    = "Prediction events are quarantined"
+      severity = "WARNING"
+      filter   = "(jsonPayload.message:\"quarantined \" AND jsonPayload.message:\" prediction events; \")"
+      advice   = "An app sends what cannot be read: GET /v1/quarantine says what is wrong. When it is mended, `modeldrop replay` puts back those that can be."
     }
   }
 }
@@ -169,7 +186,7 @@ resource "google_monitoring_alert_policy" "logged" {
 
   display_name          = "modeldrop: ${lower(each.value.title)}"
   combiner              = "OR"
-  severity              = each.key == "errors" ? "WARNING" : "ERROR"
+  severity              = each.value.severity
   notification_channels = local.channels
 
   conditions {

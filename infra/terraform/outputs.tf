@@ -35,6 +35,15 @@ output "deployer_flags" {
     var.bucket_location == null ? [] : ["--bucket-location=${lower(var.bucket_location)}"],
     [for name in sort(var.mounted_secrets) : "--secret=${name}"],
     [for member in sort(var.api_callers) : "--api-caller=${member}"],
+    [for who in sort(var.viewers) : "--viewer=${who}"],
+    [for who in sort(var.operators) : "--operator=${who}"],
+    [for who in sort(var.approvers) : "--approver=${who}"],
+    # It calls with an account of its own, for whomever it lets in.
+    var.iap_audience == null ? [] : [
+      "--iap-audience=${var.iap_audience}",
+      "--api-caller=serviceAccount:service-${data.google_project.this.number}@gcp-sa-iap.iam.gserviceaccount.com",
+    ],
+    var.ticks_paused ? ["--no-tick-smoke"] : [],
   )
 }
 

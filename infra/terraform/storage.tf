@@ -1,3 +1,12 @@
+locals {
+  # Objects below a folder, by name.
+  folders = toset(concat(["models/", "policies/"], [for permission in local.by_kind["folder"] : "${permission.target}/"]))
+  below = {
+    for folder in local.folders : folder =>
+    "resource.name.startsWith(\"projects/_/buckets/${local.bucket_name}/objects/${folder}\")"
+  }
+}
+
 # Packages, policies, decision records, verified copies.
 resource "google_storage_bucket" "models" {
   #checkov:skip=CKV_GCP_62:Who wrote what is in the audit log and in modeldrop's own history. A bucket of access logs would be a second one to look after.
@@ -34,6 +43,10 @@ resource "google_storage_bucket" "models" {
     }
   }
 
+  lifecycle {
+    prevent_destroy = true # whatever variables say; see teardown_override.tf.example
+  }
+
   depends_on = [google_project_service.api]
 }
 
@@ -48,6 +61,16 @@ resource "google_storage_bucket_iam_member" "uploader" {
   condition {
     title       = "packages-and-policies"
     description = "Below models/ and policies/ alone"
-    expression  = join(" || ", [for prefix in ["models/", "policies/"] : "resource.name.startsWith(\"projects/_/buckets/${local.bucket_name}/objects/${prefix}\")"])
+    expression  = join(" || ", [local.below["models/"], local.below["policies/"]])
   }
+}
+
+# Listing is a right to the whole bucket. Without it what is not there yet is not "not found" but "forbidden", and
+# `gcloud storage cp`, which looks before it writes, gives up. It shows names, no contents.
+resource "google_storage_bucket_iam_member" "uploader_lists" {
+  for_each = var.uploaders
+
+  bucket = google_storage_bucket.models.name
+  role   = google_project_iam_custom_role.own["modeldropObjectLister"].name
+  member = each.value
 }

@@ -86,7 +86,7 @@ variable "firestore_backup_days" {
 }
 
 variable "deletion_protection" {
-  description = "Whether `terraform destroy` must leave the bucket's objects and the database alone."
+  description = "Whether the database refuses to be deleted, and the bucket while there is anything in it; by whomever. What Terraform may not destroy is another thing: teardown_override.tf.example."
   type        = bool
   default     = true
 }
@@ -164,6 +164,51 @@ variable "api_callers" {
   validation {
     condition     = alltrue([for member in var.api_callers : can(regex("^(user|group|serviceAccount):[^:@\\s]+@[^:@\\s]+$", member))])
     error_message = "user:…, group:… or serviceAccount:…; never everybody."
+  }
+}
+
+# Roles in the API and on the dashboard, on top of being let in: whoever is in none of the lists may look at most.
+variable "viewers" {
+  description = "Who may look: e-mails, @domain, * (anybody who is let in). Empty: anybody who is let in; behind Identity-Aware Proxy operators and approvers alone."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for who in var.viewers : can(regex("^(\\*|@[^@\\s,|]+|[^@\\s,|:]+@[^@\\s,|]+)$", who))])
+    error_message = "An e-mail address, @domain, or *; without user: or group:, which the API is not told."
+  }
+}
+
+variable "operators" {
+  description = "Who may promote, roll back, pause, retrain: as viewers. Empty: nobody."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for who in var.operators : can(regex("^(\\*|@[^@\\s,|]+|[^@\\s,|:]+@[^@\\s,|]+)$", who))])
+    error_message = "An e-mail address, @domain, or *; without user: or group:, which the API is not told."
+  }
+}
+
+variable "approvers" {
+  description = "Who may approve: as viewers. Empty: nobody. Operators may not, unless they are in both."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for who in var.approvers : can(regex("^(\\*|@[^@\\s,|]+|[^@\\s,|:]+@[^@\\s,|]+)$", who))])
+    error_message = "An e-mail address, @domain, or *; without user: or group:, which the API is not told."
+  }
+}
+
+variable "iap_audience" {
+  description = "What Identity-Aware Proxy's tokens for the API are made for (/projects/NUMBER/…), where it is switched on: docs/deploy.md. Null: Cloud Run itself checks callers."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.iap_audience == null || can(regex("^/projects/[0-9]+/[a-zA-Z0-9/_-]+$", var.iap_audience))
+    error_message = "/projects/NUMBER/…, with the project's number, as the console shows it."
   }
 }
 

@@ -9,7 +9,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,19 +19,11 @@ from infra.deploy.command_line import main
 from infra.deploy.commands import Destination, Wrong
 from infra.deploy.deployment import dry_run
 from infra.deploy.functions_table import read_table
+from tests.contract.deploying import ANSWERS, IMAGE, PROJECT, REGION, ROOT, deploy
 from tests.servers.deployments import Deployments, show
 
-ROOT = Path(__file__).parents[2]
 TABLE = read_table()
-PROJECT, REGION = "my-project", "europe-west1"
-IMAGE = f"{REGION}-docker.pkg.dev/{PROJECT}/modeldrop/predict@sha256:{'0' * 64}"
 TO = Destination(PROJECT, REGION, "models", predict_image=IMAGE)
-ANSWERS = {
-    "model_uploaded": {"status": "ignored"},
-    "prediction_logged": {"status": "taken"},
-    "health_tick": {"status": "ok"},
-    "api": {"ticks": []},
-}
 
 
 @pytest.fixture
@@ -40,18 +31,6 @@ def cloud() -> Iterator[Deployments]:
     with Deployments(PROJECT, REGION) as cloud:
         cloud.answers = {name: (200, answer) for name, answer in ANSWERS.items()}
         yield cloud
-
-
-def deploy(cloud: Deployments, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "infra/deploy/deploy.py", f"--project={PROJECT}", f"--region={REGION}"]
-    return subprocess.run(
-        [*command, "--smoke-pause-seconds=0", "--smoke-attempts=2", *arguments],
-        env=cloud.environment(folder),
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
 
 
 @pytest.mark.program("gcloud")
@@ -96,8 +75,8 @@ def test_what_is_deployed_is_what_the_table_says(cloud: Deployments, tmp_path: P
     assert cloud.callers["model-uploaded"] == {triggers, "user:me@example.com"}
     assert cloud.callers["api"] == {"group:people@example.com", "user:me@example.com"}
     assert [(name, asked.path, asked.headers["authorization"][:10]) for name, asked in cloud.calls] == [
-        ("model_uploaded", "/called/model_uploaded", "Bearer eyJ"),
         ("api", "/called/api/v1/ticks", "Bearer eyJ"),
+        ("model_uploaded", "/called/model_uploaded", "Bearer eyJ"),
     ]
     assert_only_what_functions_need(cloud.uploads[0])
 
@@ -230,6 +209,9 @@ def test_no_secret_is_uploaded_with_a_build(tmp_path: Path) -> None:
         (["--region=europe-west1-b"], "--region"),
         (["--bucket=gs://b"], "--bucket"),
         (["--settings=/nowhere/settings.yaml"], "settings.yaml"),
+        (["--operator=user:ann@example.com"], "e-mail"),
+        (["--approver=a@example.com,b@example.com"], "e-mail"),
+        (["--iap-audience=api"], "--iap-audience"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_run(
@@ -254,6 +236,14 @@ def test_settings_that_are_not_an_environments_own_are_refused(settings: dict[st
     to = Destination(PROJECT, REGION, "models", settings=settings)
     with pytest.raises(Wrong, match=said):
         commands.deploy(TABLE, TABLE.functions[0], to)
+
+
+def test_ticks_that_are_paused_are_not_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"--project={PROJECT}", f"--region={REGION}", "--dry-run", "--no-tick-smoke"]) == 0
+    printed = capsys.readouterr().out
+    called = re.findall(r"gcloud functions call ([a-z_]+) ", printed)
+    assert called == ["prediction_logged", "model_uploaded"]
+    assert printed.count("# not asked anything: ticks are paused") == 3
 
 
 def test_a_dry_run_prints_every_command_and_runs_none(

@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +16,11 @@ from typer.testing import CliRunner
 
 from modeldrop.cli import app
 from modeldrop.errors import InvalidInput, Refused, Unavailable
+from modeldrop.handlers.backups.backup_file import entries_of
 from modeldrop.handlers.backups.restore_backup import restore_backup
 from modeldrop.handlers.backups.take_backup import take_backup
 from modeldrop.handlers.retraining.ask_retraining import ask_retraining
-from modeldrop.ports import Write
+from modeldrop.ports import Create, Write
 from modeldrop.records.collections import DECISIONS, NOT_STATE, POLICIES, SAMPLES, SHARED
 from tests.handlers.control import FAST, MODEL, Control
 from tests.handlers.prediction_log import NOW, between, instance, label, message, prediction
@@ -62,6 +67,16 @@ def test_everything_there_and_back(full: Control, tmp_path: Path) -> None:
     assert stored(other.data) == stored(full.data)
     assert other.head == full.head
     assert [v.version for v in other.services.registry.versions(MODEL)] == ["v3", "v2", "v1"]
+
+
+def test_a_backup_is_for_its_owners_eyes_and_leaves_nothing_beside_it(full: Control, tmp_path: Path) -> None:
+    """Rows of predictions are in it. One that was killed has left its beginning behind, for everybody to read."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / ".backup.part").write_bytes(b"half")
+    take_backup(full.services, folder / "backup")
+    assert [path.name for path in folder.iterdir()] == ["backup"]
+    assert (folder / "backup").stat().st_mode & 0o777 == 0o600
 
 
 def test_every_collection_of_the_story_is_known(full: Control) -> None:
@@ -112,6 +127,81 @@ def test_nothing_is_overwritten(full: Control, tmp_path: Path) -> None:
     assert stored(full.data) == before
 
 
+def test_all_that_is_in_the_way_is_told_and_nothing_is_written(full: Control, tmp_path: Path) -> None:
+    """Also where it comes last in the backup, after all that could have been written."""
+    take_backup(full.services, tmp_path / "backup")
+    other = elsewhere(full, tmp_path / "other")
+    paths = [entry.path for entry in entries_of(tmp_path / "backup")]
+    last, version = paths[-1], next(path for path in paths if path.startswith(f"models/{MODEL}/versions/"))
+    documents = other.services.documents
+    documents.commit([Create(path, {"not": "the same"}) for path in (last, version)])
+    documents.commit([Create(path, {}) for path in ("models/another", "policies/another", "quarantine/q1")])
+    documents.commit([Create(f"models/{MODEL}/history/zz", {})])
+    before = stored(other.data)
+    with pytest.raises(Refused, match=r"^nothing was written: ") as refused:
+        restore_backup(other.services, tmp_path / "backup", at_once=7)
+    assert stored(other.data) == before
+    told = [last, version, "models/another", "policies/another", "1 more in quarantine"]
+    told.append(f"1 more documents of models/{MODEL}")
+    assert [one for one in told if one not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize("commits", [1, 3, 5])
+def test_a_restore_that_was_killed_goes_on(full: Control, tmp_path: Path, commits: int) -> None:
+    """SIGKILL, after so many commits; the next one needs no word about it."""
+    take_backup(full.services, tmp_path / "backup")
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from modeldrop.handlers.backups.restore_backup import restore_backup
+from modeldrop.settings import Settings
+from modeldrop.wiring import Services
+seen = []
+def progress(done):
+    seen.append(done)
+    if len(seen) == {commits}:
+        os.kill(os.getpid(), signal.SIGKILL)
+services = Services(Settings("local", data=Path(sys.argv[2]), auth="none"))
+restore_backup(services, Path(sys.argv[1]), progress, at_once=7)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, tmp_path / "backup", tmp_path / "other"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    other = elsewhere(full, tmp_path / "other")
+    assert restore_backup(other.services, tmp_path / "backup").there == 7 * commits
+    assert stored(other.data) == stored(full.data)
+
+
+def test_two_restores_at_once_both_end(full: Control, tmp_path: Path) -> None:
+    """Another one writes some of each batch just before this one does, and the rest of it while this one looks."""
+    take_backup(full.services, tmp_path / "backup")
+    other = elsewhere(full, tmp_path / "other")
+    services = other.another_instance()
+    documents = services.documents
+    taken: list[str] = []
+
+    def faster(writes: Sequence[Write]) -> None:
+        if len(writes) > 1:
+            documents.commit(list(writes[::2]))
+            taken.extend(write.path for write in writes[::2])
+
+    between(services).before = faster
+    restored = restore_backup(services, tmp_path / "backup", at_once=7)
+    assert restored.there == len(taken) > restored.documents / 2
+    assert stored(other.data) == stored(full.data)
+
+
+def test_what_somebody_else_writes_meanwhile_is_not_overwritten(full: Control, tmp_path: Path) -> None:
+    take_backup(full.services, tmp_path / "backup")
+    other = elsewhere(full, tmp_path / "other")
+    services = other.another_instance()
+    documents = services.documents
+    policy = f"policies/{MODEL}"
+    between(services).before = lambda _: documents.get(policy) or documents.commit([Create(policy, {"another": 1})])
+    with pytest.raises(Refused, match=f"by somebody else meanwhile: .*{policy}"):
+        restore_backup(services, tmp_path / "backup")
+    assert stored(other.data).keys() == {policy}
+
+
 def test_a_model_that_changes_meanwhile_is_read_again(full: Control, tmp_path: Path) -> None:
     """A version is registered between the reading of the versions and of the head."""
     services = full.another_instance()
@@ -133,7 +223,7 @@ def test_a_model_that_changes_meanwhile_is_read_again(full: Control, tmp_path: P
     assert other.services.registry.version(MODEL, "v4") is not None
 
 
-@pytest.mark.parametrize("spoil", ["cut", "changed", "text", "other gzip", "empty"])
+@pytest.mark.parametrize("spoil", ["cut", "changed", "text", "other gzip", "empty", "damaged"])
 def test_what_is_no_whole_backup_is_refused_before_anything_is_written(
     full: Control, tmp_path: Path, spoil: str
 ) -> None:
@@ -146,12 +236,26 @@ def test_what_is_no_whole_backup_is_refused_before_anything_is_written(
         "text": b"not gzip",
         "other gzip": gzip.compress(b"hello, this is something else"),
         "empty": b"",
+        "damaged": file.read_bytes()[:100] + bytes(50) + file.read_bytes()[150:],
     }
     file.write_bytes(spoilt[spoil])
     other = elsewhere(full, tmp_path / "other")
     with pytest.raises(InvalidInput):
         restore_backup(other.services, file)
     assert other.services.documents.list("models") == []
+
+
+@pytest.mark.parametrize("place", ["not-there/backup", "full/backup"])
+def test_a_backup_that_cannot_be_written_is_told_and_leaves_nothing(full: Control, tmp_path: Path, place: str) -> None:
+    """A folder that is not there; and a disk that is full, which a limit on the length of files stands for."""
+    (tmp_path / "full").mkdir()
+    command = [sys.executable, "-m", "modeldrop.cli", "backup", str(tmp_path / place), "--data", str(full.data)]
+    limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f "$1"; shift; exec "$@"', "bash", "1", *command]
+    done = subprocess.run(limited if "full" in place else command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search("No such file|File too large", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "full").iterdir()) == []
 
 
 def test_the_commands(full: Control, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ AGENTS = {
     "gcp-sa-pubsub": "Pub/Sub's agent",
     "gs-project-accounts": "Cloud Storage's agent",
 }
+VARIABLES = ("publisher", "uploader", "uploader_lists")
+"""Blocks that grant to members of a variable."""
 IAM = re.compile(r"google_\w+_iam_(member|binding|policy)")
 _MEMBER = re.compile(r"serviceAccount:([^@]+)@([a-z0-9-]+)\.iam\.gserviceaccount\.com")
 _ROW = re.compile(r"^\| `?([^|`]+)`? \| `([^|`]+)` \| `?([^|`]+?)`? \| ([^|]+) \|$", re.MULTILINE)
@@ -60,7 +62,7 @@ def of_plan(plan: Plan) -> Iterator[Grant]:
             case "google_project_iam_member":
                 on = _on_project(values)
             case "google_storage_bucket_iam_member":
-                on = "bucket, models/ and policies/" if values["condition"] else "bucket"
+                on = _in_bucket(values)
             case "google_pubsub_topic_iam_member":
                 on = f"topic:{values['topic']}" if values["topic"] in own_topics else "policy_topics"
             case "google_pubsub_subscription_iam_member":
@@ -71,8 +73,20 @@ def of_plan(plan: Plan) -> Iterator[Grant]:
                 on = f"secret:{values['secret_id']}" if values["secret_id"] in known_secrets else "policy_secrets"
             case _:
                 raise AssertionError(f"what is {found.type} granted on?")
-        who = f"{found.name}s" if found.name in ("publisher", "uploader") else _who(found)
+        who = f"{found.name.removesuffix('_lists')}s" if found.name in VARIABLES else _who(found)
         yield Grant(who, re.sub("^projects/[^/]+/roles/", "", values["role"]), on)  # a role of our own by its id
+
+
+def _in_bucket(values: dict[str, Any]) -> str:
+    """The whole bucket, folders of it, or one object."""
+    if not values["condition"]:
+        return "bucket"
+    expression = values["condition"][0]["expression"]
+    if one := re.fullmatch(r'resource\.name == "projects/_/buckets/[^/"]+/objects/([^"]+)"', expression):
+        return f"object:{one[1]}"
+    folders = re.findall(r'resource\.name\.startsWith\("projects/_/buckets/[^/"]+/objects/([^"]+)/"\)', expression)
+    assert len(expression.split(" || ")) == len(folders) > 0
+    return f"folder:{folders[0]}" if len(folders) == 1 else "bucket, " + " and ".join(f"{one}/" for one in folders)
 
 
 def _on_project(values: dict[str, Any]) -> str:

@@ -76,6 +76,14 @@ class Terraform:
         file = f"-var-file=env/{environment}.tfvars.example"
         return self.run(at, "plan", "-no-color", "-input=false", "-lock=false", "-out=plan", file, *given)
 
+    def attempt_to_destroy(self, at: Path, environment: str, there: list[dict[str, Any]]) -> str:
+        """What Terraform says to planning the end of resources that are there (entries of a state's ``resources``)."""
+        state = {"version": 4, "terraform_version": "1.9.0", "serial": 1, "lineage": "tests", "resources": there}
+        (at / "terraform.tfstate").write_text(json.dumps(state))
+        file = f"-var-file=env/{environment}.tfvars.example"
+        done = self.run(at, "plan", "-destroy", "-refresh=false", "-no-color", "-input=false", "-lock=false", file)
+        return done.stdout + done.stderr
+
     def _plan(self, environment: str, replay: bool = False) -> Plan:
         at = self.copy(f"{environment}-{replay}")
         done = self.attempt(at, environment, replay_dead_letters=replay)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from infra.deploy.commands import LOCK
+from modeldrop.domain.serving_pointer import POINTER_FOLDER
 from modeldrop.records.heartbeats import LATE_AFTER, SLACK
 from tests.infra.grants import functions, of_plan
 from tests.infra.terraform_run import Plan, Terraform
@@ -60,9 +62,29 @@ def test_nobody_is_everybody_and_no_role_is_everything(plan: Plan) -> None:
     assert not [role for role in roles if role.lower().endswith("admin")]
 
 
-def test_the_role_of_our_own_only_binds_callers(plan: Plan) -> None:
-    [role] = plan.of("google_project_iam_custom_role")
-    assert role["permissions"] == ["run.services.getIamPolicy", "run.services.setIamPolicy"]
+def test_roles_of_our_own_have_a_permission_or_two(plan: Plan) -> None:
+    roles = {role["role_id"]: role["permissions"] for role in plan.of("google_project_iam_custom_role")}
+    assert roles == {
+        "modeldropInvokerBinder": ["run.services.getIamPolicy", "run.services.setIamPolicy"],
+        "modeldropGeminiCaller": ["aiplatform.endpoints.predict"],
+        "modeldropObjectLister": ["storage.objects.list"],
+    }
+
+
+def test_the_container_has_no_more_than_it_needs(plan: Plan) -> None:
+    """Where versions are swapped, the pointers lie in the second folder."""
+    granted = {(grant.role, grant.on) for grant in of_plan(plan) if grant.who == "modeldrop-serving"}
+    assert granted == {
+        ("roles/storage.objectViewer", "folder:verified"),
+        ("roles/storage.objectViewer", f"folder:{POINTER_FOLDER.rstrip('/')}"),
+        ("roles/pubsub.publisher", "topic:predictions"),
+        ("modeldropGeminiCaller", "project"),
+        ("roles/logging.logWriter", "project"),
+    }
+
+
+def test_the_lock_of_deployments_is_where_the_deployer_looks_for_it(plan: Plan) -> None:
+    assert f"object:{LOCK}" in {grant.on for grant in of_plan(plan) if grant.who == "modeldrop-build"}
 
 
 def test_the_bucket_keeps_what_is_replaced_and_is_closed(prod: Plan) -> None:
@@ -169,10 +191,10 @@ def test_alerts_look_for_what_the_code_logs(prod: Plan) -> None:
         for policy in prod.of("google_monitoring_alert_policy", "logged")
     ]
     texts = {text for said in filters for text in re.findall(r'jsonPayload\.message:"([^"]+)"', said)}
-    assert texts == {"could not be told to", "the heartbeat of ", "could not be written"}
+    assert len(texts) == 7
     source = "".join(file.read_text() for file in (REPOSITORY / "shared/modeldrop/handlers").rglob("*.py"))
-    assert re.search(r'log\.error\("[^"]*could not be told to', source)
-    assert re.search(r'log\.warning\("the heartbeat of [^"]*could not be written', source)
+    logged = re.findall(r'log\.(?:error|warning)\(\s*"([^"]*)"', source)
+    assert [text for text in texts if not any(text in line for line in logged)] == []
     services = {
         function["name"].replace("_", "-") for function in functions() if function["trigger"]["type"] != "vertex"
     }
@@ -212,6 +234,26 @@ def test_the_deployer_takes_what_it_is_told_and_uses_what_is_made(plan: Plan) ->
     mounted = set(re.findall(r"=([\w-]+):latest", done.stdout))
     assert mounted == {flag.removeprefix("--secret=") for flag in plan.outputs["deployer_flags"] if "--secret=" in flag}
     assert mounted <= {secret["secret_id"] for secret in plan.of("google_secret_manager_secret")}
+
+
+def test_the_deployer_is_told_of_roles_of_the_proxy_and_of_ticks_that_are_paused(
+    terraform: Terraform, tmp_path: Path
+) -> None:
+    assert not [flag for flag in terraform.plan("prod").outputs["deployer_flags"] if "iap" in flag or "tick" in flag]
+    assert "--approver=head-of-risk@example.com" in terraform.plan("prod").outputs["deployer_flags"]
+    at = terraform.copy(tmp_path / "infra")
+    audience = "/projects/123456789012/locations/europe-west1/services/api"
+    done = terraform.attempt(at, "prod", iap_audience=audience, ticks_paused=True)
+    assert done.returncode == 0, done.stderr
+    outputs = json.loads(terraform.run(at, "show", "-json", "plan").stdout)["planned_values"]["outputs"]
+    flags = outputs["deployer_flags"]["value"]
+    agent = "serviceAccount:service-123456789012@gcp-sa-iap.iam.gserviceaccount.com"
+    assert {f"--iap-audience={audience}", f"--api-caller={agent}", "--no-tick-smoke"} <= set(flags)
+    deployer = [sys.executable, str(REPOSITORY / "infra/deploy/deploy.py"), "--dry-run", "--predict-image=none"]
+    done = subprocess.run([*deployer, *flags], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "MODELDROP_AUTH=jwt" in done.stdout
+    assert "gcloud functions call health_tick" not in done.stdout
 
 
 def test_outputs_name_what_is_made(prod: Plan) -> None:

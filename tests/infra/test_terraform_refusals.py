@@ -41,6 +41,10 @@ def copy(terraform: Terraform) -> Path:
         ("uploaders", ["domain:example.com"]),
         ("api_callers", ["allUsers"]),
         ("alert_emails", ["nobody"]),
+        ("viewers", ["group:people@example.com"]),
+        ("operators", ["ann"]),
+        ("approvers", ["a@example.com,b@example.com"]),
+        ("iap_audience", "projects/my-project"),
     ],
 )
 def test_values_that_are_refused(terraform: Terraform, copy: Path, variable: str, value: Any) -> None:

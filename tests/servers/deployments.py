@@ -1,8 +1,8 @@
 """The parts of Google Cloud that a deployment of functions talks to, as gcloud itself asks them.
 
 Cloud Functions v2, Cloud Run (services, their policies, traffic), Artifact Registry, Service Usage, Resource
-Manager and the address sources are uploaded to. Deployments are done at once. What it does not know is answered 501,
-and recorded.
+Manager and the address sources are uploaded to. Deployments are done at once, but those in ``slow``. What it does not
+know is answered 501, and recorded. The lock of deployments is in a Cloud Storage server of its own, ``storage``.
 
     with Deployments("my-project", "europe-west1") as cloud:
         subprocess.run(["gcloud", …], env=cloud.environment(folder))
@@ -17,7 +17,7 @@ import re
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.servers.json_api import Answered, Asked
+from tests.servers.storage import StorageServer
 
 NUMBER = "123456789"
 _APIS = ("CLOUDFUNCTIONS", "RUN", "ARTIFACTREGISTRY", "SERVICEUSAGE", "CLOUDRESOURCEMANAGER", "CLOUDBUILD", "IAM")
@@ -34,7 +35,7 @@ _APIS = ("CLOUDFUNCTIONS", "RUN", "ARTIFACTREGISTRY", "SERVICEUSAGE", "CLOUDRESO
 class Deployments:
     """The server; up within its context. ``answers``: what functions reply when called, status and body by name."""
 
-    def __init__(self, project: str, region: str) -> None:
+    def __init__(self, project: str, region: str, storage: StorageServer | None = None) -> None:
         self.project, self.region = project, region
         self.asked: list[Asked] = []
         self._turn = Lock()
@@ -47,12 +48,24 @@ class Deployments:
         self.uploads: list[list[str]] = []
         self.images: list[dict[str, Any]] = []
         self.answers: dict[str, tuple[int, Any]] = {}
+        self.raw_answers: dict[str, tuple[bytes, int]] = {}
+        """Instead: bytes, and the length that is told beforehand; the connection ends after them."""
         self.calls: list[tuple[str, Asked]] = []
         self.unknown: list[str] = []
         self.failing_builds: set[str] = set()
+        self.slow: set[str] = set()
+        """Functions whose deployments go on until ``finish`` is called; ``under_way`` is set when gcloud waits."""
+        self.under_way = Event()
+        self.lost: set[str] = set()
+        """Those whose operations gcloud may not look at: it gives up, and the deployment goes on."""
+        self.looks_until_done = 0
+        """How often the function is looked at until a lost deployment has ended."""
+        self._waiting: dict[str, str] = {}
+        self.storage = storage or StorageServer([f"{project}-modeldrop"])
         self.updates: list[tuple[str, str]] = []
 
     def __enter__(self) -> "Deployments":
+        self.storage.__enter__()
         self._thread.start()
         return self
 
@@ -62,6 +75,12 @@ class Deployments:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        self.storage.__exit__()
+
+    def finish(self, name: str) -> None:
+        """The deployment under way ends: its revision gets the traffic."""
+        with self._turn:
+            self._finish(name)
 
     @property
     def url(self) -> str:
@@ -82,6 +101,7 @@ class Deployments:
         overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{name}": f"{self.url}/" for name in _APIS}
         # gcloud puts the region before Cloud Run's host name. So that one is no address: this server is its proxy.
         overrides["CLOUDSDK_API_ENDPOINT_OVERRIDES_RUN"] = "http://run.test/"
+        overrides["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = f"{self.storage.url}/storage/v1/"
         return (
             kept
             | overrides
@@ -144,6 +164,10 @@ class Deployments:
 
     def _function(self, asked: Asked, name: str) -> Answered:
         found = self.functions.get(name)
+        if name in self.lost and name in self._waiting:
+            self.looks_until_done -= 1
+            if self.looks_until_done < 0:
+                self._finish(name)
         return Answered(200, found) if found else _error(404, "NOT_FOUND", name)
 
     def _create(self, asked: Asked) -> Answered:
@@ -161,7 +185,7 @@ class Deployments:
         revision = f"{service}-{self.revisions[name]:05d}-abc"
         config = given["serviceConfig"]
         if config.get("allTrafficOnLatestRevision") or service not in self.traffic:
-            self.traffic[service] = revision
+            self._waiting[name] = revision
         made = {
             "service": f"projects/{self.project}/locations/{self.region}/services/{service}",
             "uri": f"{self.url}/called/{name}",
@@ -169,16 +193,28 @@ class Deployments:
         }
         self.functions[name] = given | {
             "environment": "GEN_2",
-            "state": "ACTIVE",
+            "state": "DEPLOYING",
             "serviceConfig": config | made,
         }
+        if name not in self.slow | self.lost:
+            self._finish(name)
         return Answered(200, {"name": f"projects/{self.project}/locations/{self.region}/operations/{name}"})
 
+    def _finish(self, name: str) -> None:
+        self.functions[name] = self.functions[name] | {"state": "ACTIVE"}
+        if revision := self._waiting.pop(name, None):
+            self.traffic[name.replace("_", "-")] = revision
+
     def _operation(self, asked: Asked, name: str) -> Answered:
+        if name in self.lost:
+            return _error(403, "PERMISSION_DENIED", "the right to look was taken away")
         kind = "type.googleapis.com/google.cloud.functions.v2"
         metadata = {"@type": f"{kind}.OperationMetadata", "stages": []}
         response = {"@type": f"{kind}.Function", **self.functions[name]}
         full = f"projects/{self.project}/locations/{self.region}/operations/{name}"
+        if self.functions[name]["state"] == "DEPLOYING":
+            self.under_way.set()
+            return Answered(200, {"name": full, "done": False, "metadata": metadata})
         return Answered(200, {"name": full, "done": True, "metadata": metadata, "response": response})
 
     def _upload_address(self, asked: Asked) -> Answered:
@@ -192,8 +228,16 @@ class Deployments:
 
     def _call(self, asked: Asked, name: str) -> Answered:
         self.calls.append((name, asked))
+        if raw := self.raw_answers.get(name):
+            return Answered(200, raw[0], {"content-length": str(raw[1])})
         status, body = self.answers[name]
         return Answered(status, body)
+
+    @property
+    def lock(self) -> bytes | None:
+        """What the lock of deployments holds; None: nobody has it."""
+        found = self.storage.objects(f"{self.project}-modeldrop").get("deployments/lock.json")
+        return found.data if found else None
 
     # --- Cloud Run -----------------------------------------------------------------------------------------------
 
@@ -277,10 +321,11 @@ class _Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         answered = self.server.cloud.take(Asked(self.command, parts.path, query, headers, body))
-        text = b"" if answered.body is None else json.dumps(answered.body).encode()
+        said = answered.body
+        text = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
         self.send_response(answered.status)
         self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(text)))
+        self.send_header("content-length", answered.headers.get("content-length", str(len(text))))
         self.end_headers()
         self.wfile.write(text)
 

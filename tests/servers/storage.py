@@ -346,8 +346,11 @@ class StorageServer:
         if query.get("uploadType") == "multipart":
             resource, content_type, data = _split_multipart(headers["Content-Type"], body)
             return self._json(self.store(bucket, resource, data, content_type, query).resource(self.url))
+        if query.get("uploadType") == "media":
+            content_type = headers.get("Content-Type", "application/octet-stream")
+            return self._json(self.store(bucket, {}, body, content_type, query).resource(self.url))
         if query.get("uploadType") != "resumable":
-            raise ErrorAnswer(400, "this server takes multipart and resumable uploads")
+            raise ErrorAnswer(400, "this server takes media, multipart and resumable uploads")
         resource = json.loads(body)
         _check_preconditions(self._objects[bucket].get(resource["name"]), query, unmet_not_match=412)
         upload_id = f"{self._random.getrandbits(128):x}"

@@ -56,6 +56,8 @@ _FIELDS: dict[str, list[tuple[str, int, int | str, int]]] = {
     "Plan": [("type_name", 1, _STRING, _ONE), ("proposed", 3, "Value", _ONE)],
     "Planned": [("state", 1, "Value", _ONE), ("legacy_type_system", 5, _BOOL, _ONE)],
     "Read": [("type_name", 1, _STRING, _ONE), ("config", 2, "Value", _ONE)],
+    "Raw": [("json", 1, _BYTES, _ONE)],
+    "Upgrade": [("type_name", 1, _STRING, _ONE), ("raw_state", 3, "Raw", _ONE)],
     "State": [("state", 1, "Value", _ONE)],
 }
 _TYPES = {"list": ["list", "string"], "set": ["set", "string"], "map": ["map", "string"], "object": "dynamic"}
@@ -136,6 +138,14 @@ class _Provider:
         state = self._filled("resource", asked.type_name, msgspec.msgpack.decode(asked.proposed.msgpack))
         return bytes(_M["Planned"](state=_value(state), legacy_type_system=True).SerializeToString())
 
+    def upgrade(self, request: bytes) -> bytes:
+        """UpgradeResourceState: what the state file says; attributes it does not name are null."""
+        asked = _M["Upgrade"].FromString(request)
+        described = self._schema["resource"][asked.type_name]
+        nothing = {name: None if name == "timeouts" else [] for name in described["blocks"]}
+        state = nothing | dict.fromkeys(described["attributes"]) | json.loads(asked.raw_state.json)
+        return bytes(_M["State"](state=_value(state)).SerializeToString())
+
     def read(self, request: bytes) -> bytes:
         """ReadDataSource."""
         asked = _M["Read"].FromString(request)
@@ -187,6 +197,7 @@ def terraform_provider(schema: Path) -> Iterator[str]:
         "ValidateResourceTypeConfig": lambda _: b"",
         "ValidateDataSourceConfig": lambda _: b"",
         "Configure": provider.configure,
+        "UpgradeResourceState": provider.upgrade,
         "PlanResourceChange": provider.plan,
         "ReadDataSource": provider.read,
         "Stop": lambda _: b"",

@@ -71,6 +71,27 @@ def test_it_runs_without_rights_and_listens_where_it_is_told() -> None:
     assert (ROOT / words[words.index("--source") + 1]).is_file()
 
 
+@pytest.mark.parametrize(
+    ("base", "status"),
+    [
+        (f"python:3.11-slim@sha256:{'0123456789abcdef' * 4}", 0),
+        (f"mirror.example.com/python@sha256:{'f' * 64}", 0),
+        ("python:3.11-slim", 1),
+        ("python:3.11-slim@sha256:", 1),
+        (f"python@sha256:{'f' * 63}", 1),
+        (f"python@sha256:{'f' * 65}", 1),
+        (f"{'f' * 64}", 1),
+        ("", 1),
+    ],
+)
+def test_it_is_built_on_a_digest_alone(base: str, status: int) -> None:
+    assert "ARG BASE" in LINES[: LINES.index("FROM ${BASE} AS packages")]  # without one of its own
+    (check,) = [line.removeprefix("RUN ") for line in LINES if line.startswith("RUN case ")]
+    assert LINES.index("ARG BASE", 1) < LINES.index(f"RUN {check}")
+    done = subprocess.run(["sh", "-c", check], env={"BASE": base}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "digest" in done.stderr) == (status, status == 1)
+
+
 @pytest.mark.parametrize("name", INSTALLED)
 def test_what_it_installs_is_pinned(name: str) -> None:
     assert name in PINNED

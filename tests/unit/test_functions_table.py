@@ -4,15 +4,15 @@ import ast
 import doctest
 import re
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from infra.deploy import command_line, commands, deployment, functions_table, smoke
-from infra.deploy.commands import Destination
+from infra.deploy import command_line, commands, deployment, functions_table, lock, running, smoke
+from infra.deploy.commands import Access, Destination
 from infra.deploy.functions_table import Function, Table, read_table
 from modeldrop.domain.packages import locate
 from modeldrop.events.prediction_events import decode_predictions
@@ -22,8 +22,9 @@ from modeldrop.handlers import health_tick, outbox_tick, retrain_tick
 from modeldrop.handlers.packages.take_upload import take_upload
 from modeldrop.handlers.predictions.log_predictions import PredictionIntake
 from modeldrop.settings import Settings, read_settings
-from modeldrop.web.api import answer
+from modeldrop.web.reading import read
 from modeldrop.wiring import Services
+from tests.left_out import left_out
 
 ROOT = Path(__file__).parents[2]
 TABLE = read_table()
@@ -36,7 +37,7 @@ MEMORY = ("512Mi", "1Gi", "2Gi", "4Gi")
 each_function = pytest.mark.parametrize("function", TABLE.functions, ids=lambda function: function.name)
 
 
-@pytest.mark.parametrize("module", [command_line, commands, deployment, functions_table, smoke])
+@pytest.mark.parametrize("module", [command_line, commands, deployment, functions_table, lock, running, smoke])
 def test_its_examples(module: Any) -> None:
     assert doctest.testmod(module).failed == 0
 
@@ -85,22 +86,66 @@ def test_terraform_reads_the_table_and_names_no_function_of_its_own() -> None:
 def test_what_the_build_tells_the_deployer_is_understood() -> None:
     build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
     (script,) = [step["args"][-1] for step in build["steps"] if step["id"] == "deploy-and-smoke-test"]
-    known = {"$PROJECT_ID": "my-project", "$_REGION": "europe-west1", "$_DEPLOY_FLAGS": "--bucket=models"}
+    known = {"$PROJECT_ID": "my-project", "$_REGION": "europe-west1", "$$DEPLOY_FLAGS": "--bucket=models"}
     script = script.replace('"$$(cat predict-image)"', f"{commands.predict_repository(TO)}@sha256:{'0' * 64}")
     for name, value in known.items():
         script = script.replace(name, value)
-    arguments = shlex.split(script)
-    assert arguments[:2] == ["python3", "infra/deploy/deploy.py"]
-    assert command_line.main([*arguments[2:], "--dry-run"]) == 0
+    first, _, last = script.partition("; ")
+    assert first.startswith('python="$$(gcloud info ')
+    arguments = shlex.split(last)
+    assert arguments[:3] == ["exec", "$$python", "infra/deploy/deploy.py"]
+    assert command_line.main([*arguments[3:], "--dry-run"]) == 0
 
 
 def test_the_build_uses_each_of_its_substitutions_and_no_other() -> None:
     build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
     steps = yaml.safe_dump(build["steps"])
+    assert "$BUILD_ID" in steps  # the platform's own
     assert set(re.findall(r"(?<!\$)\$\{?(_[A-Z_]+)", steps)) == build["substitutions"].keys()
 
 
+def test_no_image_of_the_build_will_be_gone_one_day() -> None:
+    """Google keeps releases of its command line's image for a year; what has a digest is of one's own choice."""
+    build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+    images = {step["name"] for step in build["steps"]} | {build["substitutions"]["_GCLOUD_IMAGE"]}
+    assert images == {
+        "python:3.11",
+        "gcr.io/cloud-builders/docker",
+        "$_GCLOUD_IMAGE",
+        "gcr.io/google.com/cloudsdktool/google-cloud-cli:stable",
+    }
+
+
+def test_the_image_is_made_from_what_the_build_has_looked_up() -> None:
+    """The Dockerfile takes a base with its digest alone; Docker itself says that of what it has pulled."""
+    build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+    (script,) = [step["args"][-1] for step in build["steps"] if step["id"] == "predict-image"]
+    pull, look, _, make = script.split("\n")[1:5]
+    assert pull == 'docker pull --quiet "$_BASE"'
+    assert look == """base="$$(docker inspect --format='{{index .RepoDigests 0}}' "$_BASE")\""""
+    assert '--build-arg="BASE=$$base"' in make
+
+
+def test_the_build_says_first_what_its_tests_leave_out() -> None:
+    build = yaml.safe_load((ROOT / "cloudbuild.yaml").read_text())
+    (script,) = [step["args"][-1] for step in build["steps"] if step["id"] == "check-and-test"]
+    assert script.split("\n")[:3] == ["make setup", ".venv/bin/python -m tests.left_out", "make check"]
+
+
+def test_what_is_not_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    named = " ".join(left_out())
+    assert "gcloud: https://" in named
+    assert "terraform: https://" in named
+
+
 # --- what a row says -------------------------------------------------------------------------------------------
+
+
+def test_uploads_are_taken_last() -> None:
+    """Its events flow as soon as it is there, and what they begin needs all the others."""
+    triggers = [function.trigger["type"] for function in TABLE.functions]
+    assert [place for place, kind in enumerate(triggers) if kind == "gcs"] == [len(triggers) - 1]
 
 
 @each_function
@@ -164,11 +209,37 @@ def test_its_variables_are_settings_that_fit(function: Function) -> None:
     assert (settings.signing_keys is not None) == (("modeldrop-signing-keys") in {s.name for s in function.secrets})
 
 
+def test_roles_and_the_proxy_are_settings_of_the_api_alone() -> None:
+    access = Access(("*",), ("ann@example.com", "@ops.example.com"), ("bo@example.com",), "/projects/1/apps/a")
+    to = replace(TO, access=access)
+    for function in TABLE.functions:
+        environment = commands.environment(TABLE, function, to)
+        settings = read_settings(environment)
+        if function.name == "api":
+            assert (settings.viewers, settings.approvers) == ("*", "bo@example.com")
+            assert settings.operators == "ann@example.com,@ops.example.com"
+            assert (settings.auth, settings.jwt_audience) == ("jwt", "/projects/1/apps/a")
+            assert settings.jwt_algorithms == "ES256"
+        else:
+            assert environment == commands.environment(TABLE, function, TO)
+
+
+def test_who_smoke_tests_the_api_may_look() -> None:
+    (api,) = [function for function in TABLE.functions if function.name == "api"]
+    build = "modeldrop-build@my-project.iam.gserviceaccount.com"
+    to = replace(TO, smoke_callers=(f"serviceAccount:{build}",), access=Access(viewers=("@example.com",)))
+    assert commands.environment(TABLE, api, to)["MODELDROP_VIEWERS"] == f"@example.com,{build}"
+    anybody = replace(to, access=Access())
+    assert "MODELDROP_VIEWERS" not in commands.environment(TABLE, api, anybody)
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
 def test_permissions_are_narrow_and_have_a_reason(row: dict[str, Any]) -> None:
     accounts = {each["account"] for each in ROWS} | {"modeldrop-training"}
+    own_roles = yaml.safe_load((ROOT / "infra/functions.yaml").read_text())["roles"]
     for permission in row["permissions"]:
         assert permission.keys() == {"role", "scope", "why"}
+        assert permission["role"].startswith("roles/") or permission["role"] in own_roles
         assert permission["role"] not in ("roles/owner", "roles/editor", "roles/viewer")
         assert not permission["role"].endswith(("admin", "Admin"))
         assert len(permission["why"]) > 10
@@ -177,13 +248,14 @@ def test_permissions_are_narrow_and_have_a_reason(row: dict[str, Any]) -> None:
             "project",
             "database",
             "bucket",
+            "folder",
             "topic",
             "account",
             "policy_topics",
             "policy_secrets",
             "secret",
         )
-        assert bool(target) == (kind in ("topic", "account", "secret"))
+        assert bool(target) == (kind in ("folder", "topic", "account", "secret"))
         assert kind != "account" or target in accounts
     readable = {p["scope"] for p in row["permissions"] if p["scope"].startswith("secret:")}
     assert readable == {f"secret:{secret['name']}" for secret in row["secrets"]}
@@ -216,7 +288,7 @@ def _answered(function: Function, test: smoke.Call | smoke.Read, services: Servi
     import msgspec
 
     if isinstance(test, smoke.Read):
-        return msgspec.json.encode(answer(services, "GET", test.path, {})).decode()
+        return msgspec.json.encode(read(services, test.path)).decode()
     body = msgspec.json.encode(test.body)
     headers = {"content-type": "application/cloudevents+json"}
     if function.name == "model_uploaded":

@@ -5,6 +5,7 @@ The trailer has their number and a SHA-256 over them all, so that a file that wa
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -48,11 +49,13 @@ _DECODER = msgspec.msgpack.Decoder(_Part)
 
 
 def write_backup(path: Path, header: Header, entries: Iterable[Entry], unsettled: list[str]) -> Trailer:
-    """Write it beside ``path`` first: under that name there is a whole backup, or none.
+    """Write it beside ``path`` first: under that name there is a whole backup, or none. Nobody else may read it.
 
     ``unsettled`` is read when all entries are.
     """
     beside = path.with_name(f".{path.name}.part")
+    beside.unlink(missing_ok=True)  # that of one that was killed
+    beside.touch(mode=0o600, exist_ok=False)
     try:
         with gzip.open(beside, "wb", compresslevel=3) as file:
             _put(file, header)
@@ -105,7 +108,7 @@ def _parts(path: Path) -> Iterator[_Part]:
                 if len(length) < _LENGTH_BYTES or size > _LARGEST_ENTRY:
                     raise _invalid(path, "is no backup of modeldrop")
                 yield _DECODER.decode(file.read(size))
-    except (OSError, EOFError, RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except (OSError, EOFError, zlib.error, RecursionError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no whole backup of modeldrop"
         raise _invalid(path, reason) from None
 

@@ -1,6 +1,7 @@
-"""Read a backup into a store that does not know its models yet.
+"""Read a backup into a store that holds nothing else.
 
-Safe to repeat after an interruption: what is there already and is the same is passed over, and nothing is overwritten.
+Everything is compared before anything is written. Safe to repeat after an interruption: what is there already and is
+the same is passed over, and nothing is overwritten.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,11 +12,11 @@ import msgspec
 from modeldrop.domain.documents import MAX_COMMIT_BYTES
 from modeldrop.errors import Conflict, Refused
 from modeldrop.handlers.backups.backup_file import Entry, check_backup, entries_of
+from modeldrop.handlers.backups.comparison import Comparison, compare
 from modeldrop.ports import Create
 from modeldrop.wiring import Services
 
 AT_ONCE = 200
-MOST_NAMED = 10
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -30,10 +31,12 @@ def restore_backup(
 ) -> Restored:
     """Create what the file holds. ``progress`` is told how many documents are done.
 
-    Raises InvalidInput, before anything is written, if the file is no whole backup; Refused if a document is there
-    that differs, as in a control plane that is in use.
+    Raises, before anything is written, InvalidInput if the file is no whole backup, and Refused, which names all that
+    is in the way, if the store holds something else or something more, as that of a control plane in use does.
     """
     _, trailer = check_backup(path)
+    if refusal := compare(services.documents, _batches(path, at_once)).refusal:
+        raise Refused(f"nothing was written: {refusal}")
     done = there = 0
     for batch in _batches(path, at_once):
         there += _create(services, batch)
@@ -43,19 +46,19 @@ def restore_backup(
 
 
 def _create(services: Services, batch: list[Entry]) -> int:
-    """How many of them were there."""
-    try:
-        services.documents.commit([Create(entry.path, entry.data) for entry in batch])
-    except Conflict:
-        found = services.documents.get_many([entry.path for entry in batch])
-    else:
-        return 0
-    missing = [entry for entry, one in zip(batch, found, strict=True) if one is None]
-    others = [entry.path for entry, one in zip(batch, found, strict=True) if one is not None and one.data != entry.data]
-    if others:
-        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        raise Refused(f"these are there and differ; nothing is overwritten: {', '.join(others[:MOST_NAMED])}{more}")
-    services.documents.commit([Create(entry.path, entry.data) for entry in missing])
+    """How many of them were there. Others may write the same at once: what is missing then is asked for anew."""
+    missing = batch
+    while missing:
+        try:
+            services.documents.commit([Create(entry.path, entry.data) for entry in missing])
+            break
+        except Conflict:
+            found = services.documents.get_many([entry.path for entry in missing])
+        pairs = list(zip(missing, found, strict=True))
+        others = [entry.path for entry, one in pairs if one is not None and one.data != entry.data]
+        if refusal := Comparison(0, others, []).refusal:
+            raise Refused(f"written to by somebody else meanwhile: {refusal}")
+        missing = [entry for entry, one in pairs if one is None]
     return len(batch) - len(missing)
 
 
