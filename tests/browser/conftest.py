@@ -25,9 +25,9 @@ _LISTENING = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real one."""
+    """A real one, as long as a module needs it: in its process nobody else can run an event loop meanwhile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_program("chromium"), args=[*QUIETLY])
         yield browser

@@ -210,3 +210,11 @@ def test_a_rollback_may_name_what_is_to_fall(client: Any, control: Control) -> N
     late = client.post(f"/v1/models/{MODEL}:rollback", json={"falling": "v1"}).json
     assert late == {"status": "refused", "reason": "v1 is not what would be rolled back any more"}
     assert client.post(f"/v1/models/{MODEL}:rollback", json={"falling": "v3", "to": "v1"}).json["status"] == "accepted"
+
+
+def test_what_waits_for_approval_is_seen_in_the_list(client: Any, control: Control) -> None:
+    assert client.get("/v1/models").json["models"][0]["newest"] == {"version": "v2", "status": "rejected"}
+    control.policy(FAST + "gate: {approval: manual}\n")
+    control.make_live("v3", 0.9, day=3)
+    assert client.get("/v1/models").json["models"][0]["newest"] == {"version": "v3", "status": "awaiting_approval"}
+    assert "awaits approval" in client.get("/").text

@@ -26,7 +26,7 @@ def control(tmp_path: Path) -> Control:
     writes = []
     for number in range(MODELS):
         model, serving = f"m{number:03d}", Serving("v1", "key", DAY)
-        head = ModelHead(model, desired="v1", production=serving)
+        head = ModelHead(model, desired="v1", production=serving, last_key="key")
         writes.append(Create(f"models/{model}", msgspec.to_builtins(head)))
         if number % 2 == 0:
             record = HealthRecord("scorecard", "v1", "healthy")
@@ -46,7 +46,7 @@ def test_a_page_of_models_takes_a_fixed_number_of_round_trips(control: Control, 
     services.__dict__["model_server"] = machines
     page: Any = read(services, "/v1/models", limit=limit)
     assert [row["model"] for row in page["models"]] == [f"m{number:03d}" for number in range(limit)]
-    assert dict(documents.calls) == {"list": 3, "get_many": 2}  # heads, ticks, news; healths, verdicts
+    assert dict(documents.calls) == {"list": 3, "get_many": 3}  # heads, ticks, news; healths, verdicts, newest versions
     assert dict(machines.calls) == {"observe_many": 1}
 
 

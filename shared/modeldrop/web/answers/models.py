@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from modeldrop.domain.policy import GatePolicy
-from modeldrop.domain.versions import Standing
+from modeldrop.domain.versions import Standing, Status
 from modeldrop.records.health import HealthRecord
 from modeldrop.records.registry import HistoryEntry, Served
 from modeldrop.web.answers.names import Next, Percent
@@ -35,6 +35,13 @@ class Trouble(msgspec.Struct, frozen=True):
     oldest_news: Annotated[str | None, Meta(description="Time of the oldest still to be told, if they wait for long.")]
 
 
+class NewestVersion(msgspec.Struct, frozen=True):
+    """The version that was declared last, and what became of it."""
+
+    version: str
+    status: Status
+
+
 class ModelRow(msgspec.Struct, frozen=True):
     """A model at a glance."""
 
@@ -46,6 +53,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     paused: Annotated[str | None, Meta(description="Why nothing goes forward.")]
     health: Annotated[str | None, Meta(description="healthy, degraded, unhealthy or unknown.")]
     drift: Annotated[str | None, Meta(description="Verdict of the newest report: ok, drifted or insufficient_data.")]
+    newest: Annotated[NewestVersion | None, Meta(description="null: none, or an operator's word came after it.")]
 
 
 class Models(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from modeldrop.domain.model_head import ModelHead
 from modeldrop.domain.versions import Status
 from modeldrop.errors import ModeldropError
 from modeldrop.records.health import HealthRecord, health_path
+from modeldrop.records.registry import Registry
 from modeldrop.records.stored import stored
 from modeldrop.web.answers.models import (
     About,
@@ -22,6 +23,7 @@ from modeldrop.web.answers.models import (
     Model,
     ModelRow,
     Models,
+    NewestVersion,
     PolicyInForce,
     ServedAt,
     Traffic,
@@ -103,6 +105,7 @@ def _rows(services: Services, heads: Sequence[ModelHead]) -> list[ModelRow]:
     endpoints = _endpoints(services, [head.model for head in heads])
     healths = _healths(services, list(serving))
     drifts = latest_drifts(services, serving)
+    newest = _newest(services, heads)
     return [
         ModelRow(
             model=head.model,
@@ -113,6 +116,7 @@ def _rows(services: Services, heads: Sequence[ModelHead]) -> list[ModelRow]:
             paused=head.paused.why if head.paused else None,
             health=healths.get(head.model),
             drift=drifts.get(head.model),
+            newest=newest.get(head.model),
         )
         for head in heads
     ]
@@ -133,6 +137,17 @@ def _healths(services: Services, names: Sequence[str]) -> dict[str, str]:
     return {
         name: stored(document, HealthRecord).value.status if document else unknown.status
         for name, document in zip(names, documents, strict=True)
+    }
+
+
+def _newest(services: Services, heads: Sequence[ModelHead]) -> dict[str, NewestVersion]:
+    """What stands last in the order of each model's versions and commands, where that is a version."""
+    paths = [Registry.version_path(head.model, head.last_key) for head in heads if head.last_key]
+    found = [document for document in services.documents.get_many(paths) if document] if paths else []
+    return {
+        document.path.split("/")[1]: msgspec.convert(document.data, NewestVersion)
+        for document in found
+        if document.data.get("kind") != "command"
     }
 
 

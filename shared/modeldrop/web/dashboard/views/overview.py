@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from modeldrop.web.answers.names import MODEL_PATTERN
 from modeldrop.web.dashboard.charts.bars import split_bar
-from modeldrop.web.dashboard.marks import WARN, Mark, health_mark, phase_mark, verdict_mark
+from modeldrop.web.dashboard.marks import WARN, Mark, health_mark, phase_mark, verdict_mark, version_mark
 from modeldrop.web.dashboard.reader import Answer, Reader
 from modeldrop.web.dashboard.views.system import System, system
 
@@ -105,11 +105,18 @@ def _row(reader: Reader, model: Answer) -> ModelRow:
     )
 
 
+def _waiting(newest: Answer | None) -> tuple[str, Mark | None]:
+    """The newest version, where it waits for somebody."""
+    if newest is None or newest["status"] != "awaiting_approval":
+        return "", None
+    return newest["version"], version_mark(newest["status"])
+
+
 def _rollout(reader: Reader, model: Answer) -> tuple[str, Mark | None]:
     """What is under way: few models have a rollout at a time, so each is looked at."""
     paused = Mark("warn", "‖", "paused") if model["paused"] is not None else None
     if model["rollout"] is None:
-        return model["paused"] or "", paused
+        return (model["paused"], paused) if paused else _waiting(model["newest"])
     found = reader.find(f"/v1/models/{model['model']}/rollouts/{model['rollout']}")
     if found is None:
         return model["rollout"], paused
