@@ -197,3 +197,19 @@ def test_the_embedded_bucket_keeps_a_complete_package_as_it_is(tmp_path: Path, p
     shown = run(package, "--data", tmp_path / "data")
     assert (shown.exit_code, shown.stdout, "take a new version" in shown.stderr) == (1, "", True)
     assert there.read_bytes() == before
+
+
+def test_a_rejected_package_is_mended(tmp_path: Path, package: Path) -> None:
+    bucket = tmp_path / "data/bucket"
+    bucket.mkdir(parents=True)
+    assert run(package, "--data", bucket.parent).exit_code == 0
+    metadata = bucket / FOLDER / "metadata.json"
+    before = metadata.stat().st_mtime_ns
+    (bucket / FOLDER / "rejection.json").write_text("{}")
+    (package / "manifest.json").write_text('{"files": {}}')
+    assert run(package, "--data", bucket.parent, "--no-check").exit_code == 0
+    assert (bucket / FOLDER / "manifest.json").read_text() == '{"files": {}}'
+    assert metadata.stat().st_mtime_ns > before  # written anew, the last: it is looked at again
+    (bucket / FOLDER / "deployment_info.json").write_text("{}")
+    (package / "manifest.json").write_text('{"files": []}')
+    assert run(package, "--data", bucket.parent, "--no-check").exit_code == 1

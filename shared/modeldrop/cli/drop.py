@@ -37,7 +37,8 @@ def drop(  # noqa: PLR0913, PLR0917 - what can be said on its command line
 
     Everything that is wrong with it is said at once, and then nothing is dropped; links and special files are wrong.
     It can be repeated after an interruption. A package whose metadata are there is complete: other bytes need a new
-    version. With --wait it ends 0 once the version is live, 1 if it is rejected, fails or falls.
+    version, unless it was rejected: then it is mended. With --wait it ends 0 once the version is live, 1 if it is
+    rejected, fails or falls.
     """
     from modeldrop.localcloud.dropping import files_of, names_of
 

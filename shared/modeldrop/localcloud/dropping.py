@@ -12,7 +12,14 @@ from typing import Any
 
 from modeldrop.adapters.local.folder_bucket import FolderBucket
 from modeldrop.domain.integrity import MOST_FILE_BYTES
-from modeldrop.domain.packages import METADATA_NAME, MODEL_NAME, OUR_FILES, VERSION_NAME
+from modeldrop.domain.packages import (
+    DEPLOYMENT_INFO_NAME,
+    METADATA_NAME,
+    MODEL_NAME,
+    OUR_FILES,
+    REJECTION_NAME,
+    VERSION_NAME,
+)
 from modeldrop.errors import ConfigurationError, Conflict, FieldProblem, InvalidInput, TooLarge, Unavailable
 from modeldrop.events.metadata import METADATA_LIMIT_BYTES
 from modeldrop.ports import Bucket, BucketObject
@@ -33,24 +40,35 @@ def upload_package(source: Path, bucket: Bucket, tell: Callable[[str], Any]) -> 
     """Write the folder to ``models/{model}/{version}/``, as its metadata names them; returns both names.
 
     Can be repeated: files that are there already are left alone. A package whose metadata are there is complete:
-    nothing of it is changed any more. Raises Conflict where it says something else, or somebody else writes it as well.
+    nothing of it is changed any more, unless it was rejected; then it is mended, and its metadata are written anew so
+    that it is looked at again. Raises Conflict where it says something else, or somebody else writes it as well.
     """
     model, version = names_of(source)
     prefix = f"models/{model}/{version}/"
     files = files_of(source)
-    complete = bucket.stat(prefix + METADATA_NAME) is not None
+    rejected = _is_rejected(bucket, prefix)
+    complete = bucket.stat(prefix + METADATA_NAME) is not None and not rejected
+    mended = False
     for path in files:
         name = prefix + path.relative_to(source).as_posix()
         data = _content(path)
         found = bucket.stat(name)
-        if found is not None and _is_same(bucket, found, data):
+        again = mended and path == source / METADATA_NAME
+        if found is not None and not again and _is_same(bucket, found, data):
             tell(f"{name} is there already")
         elif complete:
             raise Conflict(f"{bucket.uri}/{prefix} is complete, and its {path.name} is another: take a new version")
         else:
             _write(bucket, name, data, found.generation if found else 0)
+            mended = rejected
             tell(name)
     return model, version
+
+
+def _is_rejected(bucket: Bucket, prefix: str) -> bool:
+    """Whether the package stands there and was rejected, and never approved."""
+    approved = bucket.stat(prefix + DEPLOYMENT_INFO_NAME) is not None
+    return not approved and bucket.stat(prefix + REJECTION_NAME) is not None
 
 
 def files_of(source: Path) -> list[Path]:
