@@ -56,6 +56,8 @@ KEPT_SETTINGS = frozenset(
     )
 )
 GRACE_SECONDS = 1
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a loaded machine stands still: a connection that ends just as it is used again is an error to clients."""
 LAST_WORDS_SECONDS = 1.0
 EMULATED_PROJECT = "modeldrop-local"
 IN_MEMORY = Path(":memory:")  # to SQLite
@@ -108,7 +110,13 @@ def run(options: CloudOptions, announce: Callable[[str], None]) -> None:
         router = TrafficRouter(options.data / "serving.sqlite", options.data / "router-metrics.sqlite")
         front = Front(functions, router.routes(), lambda: services().publisher, router.aclose)
         server = uvicorn.Server(
-            uvicorn.Config(front, log_level="warning", lifespan="on", timeout_graceful_shutdown=GRACE_SECONDS)
+            uvicorn.Config(
+                front,
+                log_level="warning",
+                lifespan="on",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
         )
         logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)  # of what it then cuts short
         _start_background(stack, options, url, functions.keys())

@@ -45,8 +45,11 @@ def play() -> None:
     ):
         stage = Stage(client, Path(folder) / "bucket", examples)
         _write_policy(stage, pipeline)
-        Rollouts(stage, rows).tell()
-        Retraining(stage, pipeline, rows).tell()
+        try:
+            Rollouts(stage, rows).tell()
+            Retraining(stage, pipeline, rows).tell()
+        except httpx.HTTPError as error:
+            raise StepFailed(f"modeldrop up does not answer: {error}") from error
         say("\nEvery step held.")
         if os.environ.get("KEEP") == "1":
             keep(url)
