@@ -1,10 +1,12 @@
 """Programs that some tests need besides Python: where they are, and how to get them."""
 
 import shutil
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 HOW_TO_GET = {
+    "linux": "the kernel that ends a child with its killed parent (prctl PR_SET_PDEATHSIG); no other system does",
     "terraform": "https://developer.hashicorp.com/terraform/install (1.9 or later)",
     "checkov": "make checkov",
     "node": "https://nodejs.org (20 or later), then make publish-node",
@@ -19,6 +21,8 @@ _BESIDE_THE_PATH = {"postgres": "/usr/lib/postgresql/*/bin/postgres"}  # where D
 
 def find_program(name: str) -> str | None:
     """Where the program is: in an environment of its own (``.venv-NAME``), on the path, or in a known place."""
+    if name == "linux":
+        return sys.platform if sys.platform == "linux" else None
     if name == "node" and not (REPOSITORY / "examples/publish-node/node_modules").is_dir():
         return None
     own = REPOSITORY / f".venv-{name}/bin/{name}"

@@ -2,36 +2,21 @@
 
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from modeldrop.adapters.gcp import firestore_documents
-from modeldrop.adapters.local.sqlite_documents import SqliteDocuments
 from modeldrop.domain.audit_chain import START, AuditEntry, link, sealed, verify
 from modeldrop.errors import Conflict, Unavailable
 from modeldrop.ports import Create, DocumentStore, Write
 from modeldrop.records.audit import PAGE, AuditTrail, audit_path
-from modeldrop.settings import Settings
 
 WRITERS, ROUNDS = 8, 6
 AT = datetime(2026, 5, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator("firestore"))])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DocumentStore]:
-    if request.param == "sqlite":
-        sqlite = SqliteDocuments(tmp_path / "documents.sqlite", busy_seconds=30)
-        yield sqlite
-        sqlite.close()
-        return
-    request.getfixturevalue("firestore_host")
-    yield firestore_documents.connect(Settings("gcp", project=f"p-{uuid.uuid4().hex[:20]}"))
 
 
 def entry(detail: str = "") -> AuditEntry:

@@ -147,6 +147,28 @@ def test_a_token_goes_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
         lock().take()
 
 
+def failing_deployment(when_called: Callable[[], None]) -> tuple[list[str], list[str]]:
+    """What was said and run by a deployment that holds the lock and fails its smoke test, where that happens."""
+    said: list[str] = []
+    ran: list[str] = []
+    one = lock()
+    one.take()
+    serving = [
+        {"metadata": {"name": "prediction-logged"}, "status": {"traffic": [{"revisionName": "1", "percent": 9}]}}
+    ]
+
+    def run(command: Sequence[str]) -> str:
+        ran.append(" ".join(command))
+        if "functions call" in ran[-1]:
+            when_called()
+        return json.dumps(serving) if "services list" in ran[-1] else ""
+
+    table = read_table()
+    deployment = Deployment(table, TO, said.append, run, 0, attempts=1, turn=one.renew)
+    assert not deployment.deploy([function for function in table.functions if function.name == "prediction_logged"])
+    return said, ran
+
+
 def test_whoever_lost_it_stops_and_takes_nothing_back(storage: StorageServer) -> None:
     said: list[str] = []
     ran: list[str] = []
@@ -171,46 +193,14 @@ def test_whoever_lost_it_stops_and_takes_nothing_back(storage: StorageServer) ->
 
 def test_whoever_lost_it_takes_nothing_back_when_its_own_fails(storage: StorageServer) -> None:
     """Its smoke test fails after somebody else has begun: those revisions are none of its business any more."""
-    said: list[str] = []
-    ran: list[str] = []
-    one = lock()
-    one.take()
-    serving = [
-        {"metadata": {"name": "prediction-logged"}, "status": {"traffic": [{"revisionName": "1", "percent": 9}]}}
-    ]
-
-    def run(command: Sequence[str]) -> str:
-        ran.append(" ".join(command))
-        if "functions call" in ran[-1]:
-            leave_a_lock(storage, 0)
-        return json.dumps(serving) if "services list" in ran[-1] else ""
-
-    table = read_table()
-    deployment = Deployment(table, TO, said.append, run, 0, attempts=1, turn=one.renew)
-    assert not deployment.deploy([function for function in table.functions if function.name == "prediction_logged"])
+    said, ran = failing_deployment(lambda: leave_a_lock(storage, 0))
     assert "functions call" in ran[-1]
     assert said[-2].startswith("failed: prediction_logged: ")
     assert "the lock was taken over by build 7. Nothing is taken back" in said[-1]
 
 
 def test_what_was_begun_is_taken_back_where_the_lock_cannot_be_asked(storage: StorageServer) -> None:
-    said: list[str] = []
-    ran: list[str] = []
-    one = lock()
-    one.take()
-    serving = [
-        {"metadata": {"name": "prediction-logged"}, "status": {"traffic": [{"revisionName": "1", "percent": 9}]}}
-    ]
-
-    def run(command: Sequence[str]) -> str:
-        ran.append(" ".join(command))
-        if "functions call" in ran[-1]:
-            storage.fail_next(403, kind="upload")
-        return json.dumps(serving) if "services list" in ran[-1] else ""
-
-    table = read_table()
-    deployment = Deployment(table, TO, said.append, run, 0, attempts=1, turn=one.renew)
-    assert not deployment.deploy([function for function in table.functions if function.name == "prediction_logged"])
+    said, _ = failing_deployment(lambda: storage.fail_next(403, kind="upload"))
     assert said[-1] == "prediction_logged: 1 serves again"
 
 

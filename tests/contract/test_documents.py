@@ -9,33 +9,17 @@ import math
 import random
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modeldrop.adapters.gcp import firestore_documents
-from modeldrop.adapters.local.sqlite_documents import SqliteDocuments
 from modeldrop.domain.documents import MAX_DOCUMENT_BYTES, check_data
 from modeldrop.errors import Conflict, InvalidInput, InvalidName
 from modeldrop.ports import Create, Delete, Document, DocumentStore, Replace
-from modeldrop.settings import Settings
 
 THREADS, ROUNDS = 8, 10
-
-
-@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator("firestore"))])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DocumentStore]:
-    if request.param == "sqlite":
-        sqlite = SqliteDocuments(tmp_path / "documents.sqlite", busy_seconds=30)
-        yield sqlite
-        sqlite.close()
-        return
-    request.getfixturevalue("firestore_host")
-    yield firestore_documents.connect(Settings("gcp", project=f"p-{uuid.uuid4().hex[:20]}"))
 
 
 def stored(store: DocumentStore, path: str) -> Document:

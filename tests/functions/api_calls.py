@@ -17,8 +17,11 @@ from modeldrop.http.messages import Asked, Reply
 from modeldrop.settings import Settings
 from modeldrop.web.application import answer
 from modeldrop.wiring import Services, services
-from tests.handlers.control import Control
+from tests.handlers.control import FAST, Control
+from tests.handlers.prediction_log import NOW
+from tests.handlers.reporting import HOUR, bring_reference, events, reference_csv, take
 
+TARGET = "retrain: {target: {type: webhook, url: 'https://train.example.com/hook'}}\n"
 SOURCE = Path(__file__).parents[2] / "functions" / "api" / "main.py"
 
 
@@ -31,6 +34,19 @@ def environment(folder: Path) -> Iterator[None]:
         services.cache_clear()
         yield
         services.cache_clear()
+
+
+def fill_everywhere(control: Control) -> None:
+    """Something at every place: live and rejected versions, reports, a place to train at, the quarantine."""
+    control.policy(FAST + TARGET)
+    control.clock.now = NOW
+    control.make_live("v1", 0.7, day=1)
+    control.make_live("v2", 0.6, day=2)
+    bring_reference(control, reference_csv(events(-1, 500)))
+    control.clock.now = NOW + 2 * HOUR
+    take(control.services, events(0, 300, moved=3.0) + events(1, 10))
+    control.put("models/Bad Name/v1/metadata.json", b"{")
+    control.tell("models/Bad Name/v1/metadata.json")
 
 
 def client_of_function() -> Any:

@@ -1,35 +1,21 @@
 """The API through functions-framework, over a registry that the real handlers filled."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import pytest
 
-from modeldrop.wiring import services
 from tests.handlers.control import FAST, MODEL, Control
-
-SOURCE = Path(__file__).parents[2] / "functions" / "api" / "main.py"
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+def control(function_folder: Path) -> Control:
     """A model with a live version and a rejected one; the function reads the same folder."""
-    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
-        monkeypatch.setenv(f"MODELDROP_{name}", value)
-    services.cache_clear()
-    control = Control(tmp_path)
+    control = Control(function_folder)
     control.policy(FAST)
     control.make_live("v1", 0.7, day=1)
     control.make_live("v2", 0.6, day=2)
-    yield control
-    services.cache_clear()
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
+    return control
 
 
 def test_models(client: Any) -> None:

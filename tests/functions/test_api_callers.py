@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import pytest
 
 from modeldrop.domain.audit_chain import AuditEntry
@@ -14,7 +13,6 @@ from modeldrop.wiring import services
 from tests.handlers.control import FAST, MODEL, Control
 from tests.servers.key_server import AUDIENCE, NAME, Issuer
 
-SOURCE = Path(__file__).parents[2] / "functions" / "api" / "main.py"
 PAUSE = f"/v1/models/{MODEL}:pause"
 PAGE = f"/models/{MODEL}/pause"
 ADA, BOB, VIC = "ada@example.com", "bob@example.com", "vic@example.com"
@@ -48,11 +46,6 @@ def control(tmp_path: Path, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> 
     control.make_live("v1", 0.7, day=1)
     yield control
     services.cache_clear()
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
 
 
 def of(email: str | None, **headers: str) -> dict[str, str]:

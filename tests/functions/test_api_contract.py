@@ -11,13 +11,11 @@ from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
 from modeldrop.web.reading import read
 from modeldrop.web.routes import ROUTES, find_route
 from modeldrop.wiring import services
-from tests.functions.api_calls import client_of_function, environment
-from tests.handlers.control import FAST, MODEL, Control
+from tests.functions.api_calls import client_of_function, environment, fill_everywhere
+from tests.handlers.control import MODEL, Control
 from tests.handlers.prediction_log import NOW
-from tests.handlers.reporting import HOUR, bring_reference, events, reference_csv, take
 
 M = f"/v1/models/{MODEL}"
-TARGET = "retrain: {target: {type: webhook, url: 'https://train.example.com/hook'}}\n"
 
 # Each row: the path, where in its answer the fields are, and the fields. Taken from the contract, not from the code.
 ROWS: list[tuple[str, str, str]] = [
@@ -78,15 +76,7 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     folder = tmp_path_factory.mktemp("contract")
     with environment(folder):
         control = Control(folder)
-        control.policy(FAST + TARGET)
-        control.clock.now = NOW
-        control.make_live("v1", 0.7, day=1)
-        control.make_live("v2", 0.6, day=2)
-        bring_reference(control, reference_csv(events(-1, 500)))
-        control.clock.now = NOW + 2 * HOUR
-        take(control.services, events(0, 300, moved=3.0) + events(1, 10))
-        control.put("models/Bad Name/v1/metadata.json", b"{")
-        control.tell("models/Bad Name/v1/metadata.json")
+        fill_everywhere(control)
         _propose(control)
         yield control
 

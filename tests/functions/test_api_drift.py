@@ -1,15 +1,11 @@
 """The reports over the API: the fields of the contract, problems, and what a list of models says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import pytest
 
 from modeldrop.web.reading import read
-from modeldrop.wiring import services
-from tests.functions.test_api import SOURCE
 from tests.handlers.control import FAST, MODEL, Control
 from tests.handlers.prediction_log import NOW
 from tests.handlers.reporting import HOUR, bring_reference, events, reference_csv, take
@@ -22,25 +18,16 @@ OF_FEATURES = {
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+def control(function_folder: Path) -> Control:
     """v1 serves, and its predictions of 10 o'clock have drifted; the function reads the same folder."""
-    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
-        monkeypatch.setenv(f"MODELDROP_{name}", value)
-    services.cache_clear()
-    control = Control(tmp_path)
+    control = Control(function_folder)
     control.policy(FAST)
     control.clock.now = NOW
     control.make_live("v1", 0.7, day=1)
     bring_reference(control, reference_csv(events(-1, 500)))
     control.clock.now = NOW + 2 * HOUR
     take(control.services, events(0, 300, moved=3.0) + events(1, 10))
-    yield control
-    services.cache_clear()
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
+    return control
 
 
 def test_a_report_on_the_latest_window(client: Any) -> None:

@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 from modeldrop.http.messages import Asked
 from modeldrop.web import application
 from modeldrop.web.commands import BODY_LIMIT_BYTES
-from tests.functions.api_calls import client_of_function, content_of, environment
+from tests.functions.api_calls import content_of, environment
 from tests.handlers.control import FAST, MODEL, Control
 
 M = f"/v1/models/{MODEL}"
@@ -26,11 +26,6 @@ def control(tmp_path: Path) -> Iterator[Control]:
         control.policy(FAST)
         control.make_live("v1", 0.5, day=1)
         yield control
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return client_of_function()
 
 
 def test_heads_are_reads_without_a_body(client: Any) -> None:

@@ -1,11 +1,9 @@
 """Retraining, deliveries and ticks over the API: the rows, their pages, and who may ask for a retraining."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import pytest
 
 from modeldrop.cli.tables.models import tick_warnings
@@ -20,8 +18,7 @@ from modeldrop.records.outbox import Delivery, Outbox, dispatch, into_log, outgo
 from modeldrop.records.proposals import ProposalRecord, Proposals, new_proposal
 from modeldrop.records.retraining import Retraining, new_episode
 from modeldrop.web.reading.operations import MOST_WAITING
-from modeldrop.wiring import services
-from tests.functions.test_api import SOURCE
+from tests.functions.api_calls import client_of_function
 from tests.handlers.control import FAST, MODEL, Control
 
 TARGET = "retrain: {target: {type: webhook, url: 'https://train.example.com/hook?key=1'}}\n"
@@ -30,21 +27,12 @@ WINDOW = TimeRange(OPENED - timedelta(hours=2), OPENED)
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+def control(function_folder: Path) -> Control:
     """A model with a live version and a place to train it; the function reads the same folder."""
-    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
-        monkeypatch.setenv(f"MODELDROP_{name}", value)
-    services.cache_clear()
-    control = Control(tmp_path)
+    control = Control(function_folder)
     control.policy(FAST + TARGET)
     control.make_live("v1", 0.7, day=1)
-    yield control
-    services.cache_clear()
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
+    return control
 
 
 def bring_episodes(control: Control, number: int) -> None:
@@ -288,17 +276,12 @@ def test_what_is_said_of_ticks_and_proposals_on_a_terminal(client: Any, control:
             table({"models": []})
 
 
-def test_ticks_that_never_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
-        monkeypatch.setenv(f"MODELDROP_{name}", value)
-    services.cache_clear()
-    try:
-        client = functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
-        assert client.get("/v1/ticks").json == {"ticks": []}
-        never = client.get("/v1/models").json["ticks"]["never"]
-        assert never == ["health_tick", "outbox_tick", "retrain_tick"]
-    finally:
-        services.cache_clear()
+@pytest.mark.usefixtures("function_folder")
+def test_ticks_that_never_came() -> None:
+    client = client_of_function()
+    assert client.get("/v1/ticks").json == {"ticks": []}
+    never = client.get("/v1/models").json["ticks"]["never"]
+    assert never == ["health_tick", "outbox_tick", "retrain_tick"]
 
 
 @pytest.mark.parametrize(

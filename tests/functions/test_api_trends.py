@@ -1,10 +1,8 @@
 """Drift and quality over windows, and the pictures in a report, over the API."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import msgspec
 import pytest
 
@@ -12,8 +10,6 @@ from modeldrop.domain.drift.feature_drift import FeatureDrift
 from modeldrop.ports import Replace
 from modeldrop.records.reports import DriftRecord, QualityRecord, Reports, drift_path
 from modeldrop.web.answers.reports import DriftAnswer, FeatureAnswer, QualityWindow
-from modeldrop.wiring import services
-from tests.functions.test_api import SOURCE
 from tests.handlers.control import FAST, MODEL, Control
 from tests.handlers.prediction_log import NOW
 from tests.handlers.reporting import HOUR, bring_reference, events, hour, reference_csv, take
@@ -24,12 +20,9 @@ TIMES = [f"2026-03-01T{time}:00:00Z" for time in (10, 11, 12)]
 
 
 @pytest.fixture
-def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control]:
+def control(function_folder: Path) -> Control:
     """v1 serves, and its predictions drifted at 11 o'clock; the function reads the same folder."""
-    for name, value in {"BACKEND": "local", "DATA": str(tmp_path), "AUTH": "none"}.items():
-        monkeypatch.setenv(f"MODELDROP_{name}", value)
-    services.cache_clear()
-    control = Control(tmp_path)
+    control = Control(function_folder)
     control.policy(FAST + "quality: {metric: accuracy, min: 0.8, min_labels: 50}\n")
     control.tell(f"policies/{MODEL}.yaml")
     control.clock.now = NOW
@@ -40,8 +33,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Control
         said = events(number, 300, moved=moved)
         take(control.services, said)
         take(control.services, [_label(each) for each in said[:150]])
-    yield control
-    services.cache_clear()
+    return control
 
 
 def _label(said: dict[str, Any]) -> dict[str, Any]:
@@ -52,11 +44,6 @@ def _label(said: dict[str, Any]) -> dict[str, Any]:
         "label": said["prediction"] >= 0.5,
     }
     return known | {"predicted_at": said["timestamp"]}
-
-
-@pytest.fixture
-def client(control: Control) -> Any:
-    return functions_framework.create_app(target="api", source=str(SOURCE)).test_client()
 
 
 def look(client: Any, report: str) -> None:

@@ -16,13 +16,10 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from modeldrop.web.openapi import document
 from modeldrop.web.routes import DESCRIBED, Route
-from tests.functions.api_calls import SOURCE, environment
-from tests.handlers.control import FAST, MODEL, Control
-from tests.handlers.prediction_log import NOW
-from tests.handlers.reporting import HOUR, bring_reference, events, reference_csv, take
+from tests.functions.api_calls import SOURCE, environment, fill_everywhere
+from tests.handlers.control import MODEL, Control
 
 COPY = Path(__file__).parents[2] / "docs/openapi.json"
-TARGET = "retrain: {target: {type: webhook, url: 'https://train.example.com/hook'}}\n"
 # Not for us: what may be sent without credentials is told by MODELDROP_AUTH; and resources are made by packages alone.
 NOT_FOR_US = {"ignored_auth", "use_after_free", "ensure_resource_availability"}
 EXAMPLES = 20  # a call and mode
@@ -51,20 +48,9 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
     """Something at every place: live and rejected versions, reports, an episode, a proposal, news, the quarantine."""
     folder = tmp_path_factory.mktemp("api")
     with environment(folder):
-        yield _filled(Control(folder))
-
-
-def _filled(control: Control) -> Control:
-    control.policy(FAST + TARGET)
-    control.clock.now = NOW
-    control.make_live("v1", 0.7, day=1)
-    control.make_live("v2", 0.6, day=2)
-    bring_reference(control, reference_csv(events(-1, 500)))
-    control.clock.now = NOW + 2 * HOUR
-    take(control.services, events(0, 300, moved=3.0) + events(1, 10))
-    control.put("models/Bad Name/v1/metadata.json", b"{")
-    control.tell("models/Bad Name/v1/metadata.json")
-    return control
+        control = Control(folder)
+        fill_everywhere(control)
+        yield control
 
 
 @pytest.fixture(scope="module")

@@ -15,18 +15,7 @@ from modeldrop.records.reports import Reports
 from modeldrop.records.stored import stored
 from tests.handlers.control import MODEL, Control
 from tests.handlers.counted import counted
-from tests.handlers.prediction_log import NOW
-from tests.handlers.reporting import HOUR, bring_reference, events, hour, reference_csv, report, take
-
-
-@pytest.fixture
-def serving(control: Control) -> Control:
-    """v1 serves, and v2 after it; the windows of the day are over."""
-    control.clock.now = NOW
-    control.make_live("v1", 0.5, day=1)
-    control.make_live("v2", 0.6, day=2)
-    control.clock.now = NOW + 12 * HOUR
-    return control
+from tests.handlers.reporting import bring_reference, events, hour, reference_csv, report, take
 
 
 class Interrupted:

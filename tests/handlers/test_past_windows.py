@@ -5,7 +5,6 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from modeldrop.handlers.reports.past_windows import (
@@ -23,21 +22,10 @@ from modeldrop.records.stored import Stored
 from modeldrop.records.windows import Windows, new_window
 from tests.handlers.control import MODEL, Control
 from tests.handlers.counted import counted
-from tests.handlers.prediction_log import NOW
-from tests.handlers.reporting import HOUR, bring_reference, events, hour, reference_csv, report, take
+from tests.handlers.reporting import bring_reference, events, hour, reference_csv, report, take
 
 QUIET = {"test": "psi", "value": 0.0, "threshold": 0.2, "verdict": "ok"}
 FIGURES = {"name", "test", "value", "threshold", "verdict"}
-
-
-@pytest.fixture
-def serving(control: Control) -> Control:
-    """v1 serves, and v2 after it; the windows of the day are over."""
-    control.clock.now = NOW
-    control.make_live("v1", 0.5, day=1)
-    control.make_live("v2", 0.6, day=2)
-    control.clock.now = NOW + 12 * HOUR
-    return control
 
 
 def fill(control: Control, numbers: Iterable[int], *versions: str, features: int | None = None) -> None:

@@ -14,7 +14,7 @@ from modeldrop.errors import Refused, Unavailable
 from modeldrop.ports import Create, Delete, Document, Endpoint, Replace
 from modeldrop.records.quarantined_events import Room
 from modeldrop.records.reports import DriftRecord, QualityRecord, Reference, drift_path, quality_path
-from modeldrop.web.prometheus import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, exposition, negotiated
+from modeldrop.web.prometheus import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, negotiated
 from modeldrop.web.scrape.families import FAMILIES, MOST_FEATURES, MOST_MODELS
 from modeldrop.wiring import Services
 from tests.handlers.control import MODEL, Control
@@ -29,7 +29,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 def scraped(services: Services) -> Samples:
     """Every sample by name and labels. No two may be of the same series."""
     found: Samples = {}
-    for family in plain_families(exposition(services).decode()):
+    for family in plain_families(negotiated(services, "")[0].decode()):
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
             assert key not in found, f"twice: {key}"
@@ -290,7 +290,7 @@ def test_without_the_store_there_is_no_answer(control: Control) -> None:
     services = control.another_instance()
     services.__dict__["documents"] = OutOfReach(Unavailable("nobody listens"))
     with pytest.raises(Unavailable):
-        exposition(services)
+        negotiated(services, "")
 
 
 def test_the_quarantine_is_counted_on_one_short_page(control: Control) -> None:
@@ -334,7 +334,7 @@ def test_the_format_is_negotiated_and_all_say_the_same(control: Control) -> None
 def test_every_metric_of_the_table_is_there_with_its_kind_and_help(control: Control) -> None:
     told = {
         family.name: (family.type, family.documentation)
-        for family in plain_families(exposition(control.services).decode())
+        for family in plain_families(negotiated(control.services, "")[0].decode())
     }
     for family in FAMILIES:
         kind = {"info": "gauge"}.get(family.kind, family.kind)  # the text format has no infos

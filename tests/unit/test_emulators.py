@@ -75,10 +75,7 @@ def test_an_emulator_ends_with_its_context() -> None:
 
 
 @pytest.mark.emulator("pubsub")
-@pytest.mark.skipif(
-    sys.platform != "linux",
-    reason="the death signal that ends a child with its killed parent (prctl PR_SET_PDEATHSIG) is Linux's alone",
-)
+@pytest.mark.program("linux")
 def test_an_emulator_ends_with_a_parent_that_was_killed() -> None:
     code = """
 from modeldrop.localcloud.emulators import pubsub_emulator

@@ -12,20 +12,15 @@ if TYPE_CHECKING:
     from modeldrop.web.scrape.sheet import Sheet
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""Of ``exposition``."""
 OPENMETRICS: Final = "application/openmetrics-text"
 OPENMETRICS_CONTENT_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-def exposition(services: Services) -> bytes:
-    """All metrics in Prometheus' text format. Raises Unavailable where the records cannot be read."""
-    return negotiated(services, "")[0]
 
 
 def negotiated(services: Services, accept: str) -> tuple[bytes, str]:
     """All metrics in the format that ``accept`` (the header) asks for, and its content type.
 
-    OpenMetrics where it is named at all, as Prometheus prefers it whenever it names it. Raises as ``exposition`` does.
+    OpenMetrics where it is named at all, as Prometheus prefers it whenever it names it. Raises Unavailable
+    where the records cannot be read.
     """
     from prometheus_client import CollectorRegistry  # noqa: PLC0415 - loads a web server; most requests are others
     from prometheus_client.exposition import generate_latest  # noqa: PLC0415
