@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.unit.missing_packages import WITHOUT
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
 LINES = [
@@ -20,17 +22,7 @@ PINNED = re.findall(r"(?m)^([A-Za-z0-9._-]+)==", (ROOT / "requirements-dev.txt")
 INSTALLED = re.search(r"--constraint requirements-dev.txt (.*)", "\n".join(LINES))[1].split()  # type: ignore[index]
 
 # All that the service imports, whatever it is asked and however it is set up; without what the image has not.
-IMPORTS = """
-import json, sys
-
-class Missing:
-    names = set(json.loads(sys.argv[1]))
-
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] in self.names:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
-
-sys.meta_path.insert(0, Missing())
+IMPORTS = f"""{WITHOUT}
 import functions_framework, functions_framework._http.gunicorn
 functions_framework.create_app(target="predict", source="functions/predict/main.py")
 import modeldrop.adapters.gcp.identity_tokens, modeldrop.adapters.gcp.storage_bucket, modeldrop.client.topic_transport

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.unit.missing_packages import WITHOUT
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "shared" / "modeldrop"
 
@@ -48,17 +50,10 @@ for path in re.findall('(?:href|src)="(/assets/[^"]+)"', look("/")):
 """
 
 # Each function, where nothing can be imported but what requirements.txt installs.
-LOAD = """
-import importlib, json, pkgutil, sys
-
-class Missing:
-    names = set(json.loads(sys.argv[1]))
-
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] in self.names:
-            raise ModuleNotFoundError("No module named " + repr(name), name=name)
-
-sys.meta_path.insert(0, Missing())
+LOAD = (
+    WITHOUT
+    + """
+import importlib, pkgutil
 import functions_framework
 import modeldrop
 
@@ -68,6 +63,7 @@ for module in pkgutil.walk_packages(modeldrop.__path__, "modeldrop."):
     if not module.name.startswith(("modeldrop.cli", "modeldrop.localcloud")):
         importlib.import_module(module.name)
 """
+)
 
 
 @pytest.fixture(scope="module")
