@@ -63,7 +63,7 @@ class Deployment:
         except LockLost as error:
             self._stop(error)
             return False
-        except (CommandFailed, SmokeFailed, OSError) as error:
+        except (CommandFailed, SmokeFailed, Wrong, OSError) as error:
             self._bring_back(before, f"failed: {error}")
             return False
         except Interrupted as error:

@@ -90,7 +90,7 @@ def _check_schema(schema: Any) -> None:
     properties = schema.get("properties", {})
     if schema["type"] == "OBJECT" and not properties:
         raise _invalid("response_schema.properties: should be non-empty for OBJECT type")
-    if not set(schema.get("required", [])) | set(schema.get("property_ordering", [])) <= properties.keys():
+    if not set(schema.get("required", [])) | set(schema.get("propertyOrdering", [])) <= properties.keys():
         raise _invalid("response_schema: required or ordered properties that are not there")
     for inner in [*properties.values(), *([schema["items"]] if "items" in schema else [])]:
         _check_schema(inner)
@@ -107,7 +107,7 @@ def _check_fields(value: Any, known: Any, place: str) -> None:
 
 
 def _camel_case(name: str) -> str:
-    """Both spellings are read there; the client sends a schema's fields in snake case."""
+    """Both spellings are read there."""
     first, *others = name.split("_")
     return first + "".join(map(str.capitalize, others))
 

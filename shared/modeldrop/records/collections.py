@@ -32,6 +32,7 @@ DECISIONS: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 """Of a model: what was decided. The head changes with them."""
+MODELS: Final = "models"
 POLICIES: Final = "policies"
 """What models are judged by: there before them, so that nobody judges a model by the defaults."""
 SHARED: Final = ("quarantine", "outbox", "training", "audit")

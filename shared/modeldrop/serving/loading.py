@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modeldrop.errors import FieldProblem, InvalidInput, NotFound, PermanentError
+from modeldrop.errors import FieldProblem, InvalidInput, PermanentError
 from modeldrop.events import strict_json
 from modeldrop.ports import Bucket
 from modeldrop.serving.gemini.language_model import ConnectLlm
 from modeldrop.serving.gemini_runtime import load_gemini
 from modeldrop.serving.onnx_runtime import load_onnx
-from modeldrop.serving.package import Package
+from modeldrop.serving.package import Package, read_file
 from modeldrop.serving.runtime import Runtime
 from modeldrop.serving.scorecard_runtime import load_scorecard
 
@@ -66,11 +66,7 @@ def _own_version(metadata: Mapping[str, Any], folder: str) -> str:
 
 
 def _read_metadata(bucket: Bucket, folder: str, digest: str) -> dict[str, Any]:
-    name = f"{folder}/{METADATA_NAME}" if folder else METADATA_NAME
-    found = bucket.read(name, limit_bytes=METADATA_LIMIT_BYTES)
-    if found is None:
-        raise NotFound(f"{bucket.uri}/{name} does not exist")
-    _, data = found
+    data = read_file(bucket, folder, METADATA_NAME, limit_bytes=METADATA_LIMIT_BYTES)
     actual = hashlib.sha256(data).hexdigest()
     if actual != digest:
         raise InvalidInput([FieldProblem("$", f"SHA-256 is {actual}, not {digest}: the metadata changed")])

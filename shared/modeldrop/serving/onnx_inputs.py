@@ -6,6 +6,7 @@ all, a matrix [N, k] of its k features in the order they are declared in.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -57,7 +58,7 @@ class InputTensor(msgspec.Struct, frozen=True):
     is_flat: bool  # [N] instead of [N, k]
 
 
-class Inputs(msgspec.Struct, frozen=True):
+class Inputs(msgspec.Struct, frozen=True, dict=True):
     """What a checked model takes."""
 
     features: Mapping[str, FeatureType]
@@ -68,14 +69,18 @@ class Inputs(msgspec.Struct, frozen=True):
         """Whether any tensor is of strings."""
         return any(tensor.element == "object" for tensor in self.tensors)
 
+    @cached_property
+    def elements(self) -> Mapping[str, str]:
+        """The element type of each feature."""
+        return {name: tensor.element for tensor in self.tensors for name in tensor.features}
+
     def read(self, instance: object) -> Values | str:
         """The values of an instance, or what is wrong with them. Features that are not declared are not looked at."""
         if not isinstance(instance, dict):
             return "an instance must be an object of features"
-        elements = {name: tensor.element for tensor in self.tensors for name in tensor.features}
         problems = []
         for name, type_ in self.features.items():
-            problem = _problem(instance[name], type_, elements[name]) if name in instance else "is missing"
+            problem = _problem(instance[name], type_, self.elements[name]) if name in instance else "is missing"
             if problem:
                 problems.append(f"feature {ascii(name)[:128]} {problem}")
         if not problems:

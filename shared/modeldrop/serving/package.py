@@ -17,9 +17,14 @@ class Package(msgspec.Struct, frozen=True):
     folder: str  # without a slash at its end; "" is the bucket itself
 
     def read(self, name: str, *, limit_bytes: int) -> bytes:
-        """The bytes of a file of the folder. Raises NotFound, TooLarge, Unavailable (try again)."""
-        place = f"{self.folder}/{name}" if self.folder else name
-        found = self.bucket.read(place, limit_bytes=limit_bytes)
-        if found is None:
-            raise NotFound(f"{self.bucket.uri}/{place} does not exist")
-        return found[1]
+        """The bytes of a file of the folder. Raises as ``read_file``."""
+        return read_file(self.bucket, self.folder, name, limit_bytes=limit_bytes)
+
+
+def read_file(bucket: Bucket, folder: str, name: str, *, limit_bytes: int) -> bytes:
+    """The bytes of a file of a folder ("" is the bucket itself). Raises NotFound, TooLarge, Unavailable (try again)."""
+    place = f"{folder}/{name}" if folder else name
+    found = bucket.read(place, limit_bytes=limit_bytes)
+    if found is None:
+        raise NotFound(f"{bucket.uri}/{place} does not exist")
+    return found[1]

@@ -7,10 +7,9 @@ import msgspec
 
 from modeldrop.handlers.backups.backup_file import Entry
 from modeldrop.ports import DocumentStore
-from modeldrop.records.collections import DECISIONS, POLICIES, SAMPLES, SHARED, below, listed
+from modeldrop.records.collections import DECISIONS, MODELS, POLICIES, SAMPLES, SHARED, below, listed
 
 MOST_NAMED = 10
-_MODELS = "models"
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -48,9 +47,9 @@ def compare(documents: DocumentStore, batches: Iterable[Sequence[Entry]]) -> Com
 
 def _foreign(documents: DocumentStore, known: set[str], found: Counter[str]) -> Iterator[str]:
     """Models and policies the backup does not know, and by their number documents of parts it does know."""
-    for collection in (_MODELS, POLICIES):
+    for collection in (MODELS, POLICIES):
         yield from (head.path for head in listed(documents, collection) if head.path not in known)
-    for part in sorted(part for part in known if part.startswith(f"{_MODELS}/")):
+    for part in sorted(part for part in known if part.startswith(f"{MODELS}/")):
         more = sum(1 for _ in below(documents, part, {**SAMPLES, **DECISIONS})) - found[part]
         more += documents.get(part) is not None
         if more > 0:

@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 
 from modeldrop.domain.documents import MAX_COMMIT_BYTES
-from modeldrop.errors import Conflict, Refused
+from modeldrop.errors import Conflict, Refused, Unavailable
 from modeldrop.handlers.backups.backup_file import Entry, check_backup, entries_of
 from modeldrop.handlers.backups.comparison import Comparison, compare
 from modeldrop.ports import Create
 from modeldrop.wiring import Services
 
 AT_ONCE = 200
+ATTEMPTS = 5
+"""At a batch of which nothing comes to be there, whoever else writes."""
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -47,7 +49,7 @@ def restore_backup(
 
 def _create(services: Services, batch: list[Entry]) -> int:
     """How many of them were there. Others may write the same at once: what is missing then is asked for anew."""
-    missing = batch
+    missing, stuck = batch, 0
     while missing:
         try:
             services.documents.commit([Create(entry.path, entry.data) for entry in missing])
@@ -58,7 +60,11 @@ def _create(services: Services, batch: list[Entry]) -> int:
         others = [entry.path for entry, one in pairs if one is not None and one.data != entry.data]
         if refusal := Comparison(0, others, []).refusal:
             raise Refused(f"written to by somebody else meanwhile: {refusal}")
-        missing = [entry for entry, one in pairs if one is None]
+        left = [entry for entry, one in pairs if one is None]
+        stuck = stuck + 1 if len(left) == len(missing) else 0
+        if stuck == ATTEMPTS:
+            raise Unavailable("others write to the same documents all the while: try again")
+        missing = left
     return len(batch) - len(missing)
 
 

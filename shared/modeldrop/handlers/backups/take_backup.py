@@ -12,7 +12,7 @@ from pathlib import Path
 from modeldrop import __version__
 from modeldrop.handlers.backups.backup_file import FORMAT, Entry, Header, Trailer, write_backup
 from modeldrop.ports import Document, DocumentStore
-from modeldrop.records.collections import DECISIONS, POLICIES, SAMPLES, SHARED, below, listed
+from modeldrop.records.collections import DECISIONS, MODELS, POLICIES, SAMPLES, SHARED, below, listed
 from modeldrop.wiring import Services
 
 _ATTEMPTS = 5
@@ -31,7 +31,7 @@ def take_backup(services: Services, path: Path, progress: Callable[[str], object
 
 
 def _heads(services: Services) -> Iterator[Document]:
-    return listed(services.documents, "models")
+    return listed(services.documents, MODELS)
 
 
 def _model(

@@ -45,10 +45,12 @@ def _events(service: Service, serving: Serving, instance: object) -> Iterator[by
         answer = {"error": f"{type(error).__name__} in the runtime"}
     if answer is None:
         answer = {"error": "the runtime gave no prediction"}
-    if service.events:
-        told = service.events.answered([instance], [answer], time.perf_counter() - begin)
-        service.events.tell(serving, told)
-    yield _event("error" if "error" in answer else "prediction", answer)
+    told = service.events.answered([instance], [answer], time.perf_counter() - begin) if service.events else []
+    try:
+        yield _event("error" if "error" in answer else "prediction", answer)
+    finally:  # also where the reader goes away with it
+        if service.events:
+            service.events.tell(serving, told)
 
 
 def _event(name: str, content: Any) -> bytes:
